@@ -1,0 +1,174 @@
+//! Record formats: unwrapped bytes of one object -> [`RecordBlock`].
+//!
+//! Decoders are sans-I/O state machines behind [`FormatDecoder`]; Parquet, which must seek, has its own way.
+
+use record::RecordBlock;
+
+/// A field that a sink can write for each record.
+///
+/// Source: `format.output.fields` of Aiven's sinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Field {
+    /// The record's key.
+    Key,
+    /// The record's value.
+    Value,
+    /// The record's offset in its source partition.
+    Offset,
+    /// The record's timestamp.
+    Timestamp,
+    /// The record's headers.
+    Headers,
+}
+
+/// A record format.
+///
+/// Source: `format.output.type` of Aiven's sinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Fields joined by commas, records by newlines, base64 inside.
+    Csv,
+    /// One JSON array of records.
+    Json,
+    /// One JSON value on each line.
+    Jsonl,
+    /// An Avro object container file.
+    Avro,
+    /// An Apache Parquet file.
+    Parquet,
+}
+
+/// How a csv value was written.
+///
+/// Source: `format.output.fields.value.encoding` of Aiven's sinks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueEncoding {
+    /// Standard alphabet, padded.
+    #[default]
+    Base64,
+    /// The value's own bytes, unescaped.
+    None,
+}
+
+/// How a value of a JSON, Avro or Parquet file becomes the bytes that were in Kafka: the inverse of the
+/// Connect converter that read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpretation {
+    /// A base64 string (ByteArrayConverter).
+    Bytes,
+    /// A string, as UTF-8 (StringConverter).
+    String,
+    /// Any value, written as JSON text again: equivalent, not identical (JsonConverter).
+    Json,
+    /// A number, as 8 bytes big endian (LongConverter).
+    Long,
+    /// A number, as 4 bytes big endian (IntegerConverter).
+    Integer,
+    /// A number, as 2 bytes big endian (ShortConverter).
+    Short,
+    /// A number, as 8 bytes IEEE 754 big endian (DoubleConverter).
+    Double,
+    /// A number, as 4 bytes IEEE 754 big endian (FloatConverter).
+    Float,
+}
+
+/// What an empty csv field stands for: csv cannot tell null from empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmptyField {
+    /// A null.
+    #[default]
+    Null,
+    /// An empty byte array.
+    Empty,
+}
+
+/// Everything that has to be known about a backup's content beyond its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Decoding {
+    /// The format, where it is known; otherwise it is told from the content.
+    pub format: Option<Format>,
+    /// The fields in configured order. csv needs them (or guesses, see [`csv`]); others read them from the data.
+    pub fields: Option<Vec<Field>>,
+    /// How csv values are written.
+    pub value_encoding: ValueEncoding,
+    /// False where each record is its one bare field (`format.output.envelope=false`).
+    pub envelope: bool,
+    /// How keys become bytes (json, jsonl; avro and parquet where their schema leaves a choice).
+    pub key_as: Option<Interpretation>,
+    /// How values become bytes.
+    pub value_as: Option<Interpretation>,
+    /// How header values become bytes.
+    pub header_as: Option<Interpretation>,
+    /// What an empty csv key is.
+    pub csv_empty_key: EmptyField,
+    /// What an empty csv value is.
+    pub csv_empty_value: EmptyField,
+    /// The longest single record that is accepted, in bytes of the unwrapped file.
+    pub max_record_bytes: usize,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            format: None,
+            fields: None,
+            value_encoding: ValueEncoding::default(),
+            envelope: true,
+            key_as: None,
+            value_as: None,
+            header_as: None,
+            csv_empty_key: EmptyField::default(),
+            csv_empty_value: EmptyField::default(),
+            max_record_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Decodes the unwrapped bytes of one object.
+pub trait FormatDecoder: Send {
+    /// Appends the records that lie whole in `input` to `block`, until `input` is used up or
+    /// `block.payload_bytes()` has reached `block_bytes`. Gives the number of bytes used.
+    ///
+    /// `input` starts where the last call stopped using it: the caller keeps the unused rest and calls again
+    /// with more bytes behind it. `end` says that nothing will ever come behind `input`; then everything is
+    /// used (unless the block is full) or it is an error. After an error that
+    /// [can be skipped](DecodeError::skip), the next call goes on behind the rejected bytes.
+    fn decode(
+        &mut self,
+        input: &[u8],
+        end: bool,
+        block_bytes: usize,
+        block: &mut RecordBlock,
+    ) -> Result<usize, DecodeError>;
+}
+
+/// Content that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct DecodeError {
+    /// What is wrong, for people.
+    pub reason: String,
+    /// Where, in bytes from the start of the unwrapped content.
+    pub byte_offset: u64,
+    /// The line, from 1, for formats that have lines.
+    pub line: Option<u64>,
+    /// Bytes, from the start of the `input` of the failed call, that belong to whole records before the bad
+    /// one, and the length of the bad one itself, where the decoder can go on behind it.
+    pub skip: Option<Skip>,
+    /// True where the content simply stops early (a cut upload) rather than being wrong.
+    pub truncated: bool,
+}
+
+/// How to step over a record that cannot be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Skip {
+    /// Bytes of `input` before the bad record; their records are in the block.
+    pub before: usize,
+    /// Length of the bad record in bytes, its separator included.
+    pub length: usize,
+}

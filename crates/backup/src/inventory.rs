@@ -1,0 +1,1 @@
+//! Listing + layout -> topics, partitions and objects in numeric order.

@@ -1,0 +1,1 @@
+//! Object key <-> topic, partition, start offset.

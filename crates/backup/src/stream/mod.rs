@@ -1,0 +1,1 @@
+//! One partition's records: ordered, de-duplicated, gap-aware, bounded in memory.
