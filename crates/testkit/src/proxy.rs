@@ -1,0 +1,381 @@
+//! A TCP proxy on loopback that misbehaves on demand, between a client and a broker.
+//!
+//! What it does is switched at run time with [`Proxy::set`] and holds for connections that are open as well as for new
+//! ones. [`Proxy::cut_after`] and [`Proxy::cut_replies_after`] cut at an exact byte, once. The broker must advertise the
+//! proxy's port: see `BrokerBuilder::behind_proxy`.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+/// What the proxy does with the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Hand everything on.
+    Pass,
+    /// Wait this long before every piece of a reply (up to 64 KiB) is handed on.
+    DelayReplies(Duration),
+    /// Requests reach the broker; its replies are read and thrown away.
+    DropReplies,
+    /// Nothing is handed on in either direction until this changes; connections stay open.
+    Freeze,
+    /// New connections are closed at once, open ones are cut.
+    Refuse,
+}
+
+/// A direction through the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Request,
+    Reply,
+}
+
+#[derive(Debug)]
+struct State {
+    fault: Fault,
+    /// Bytes that may still pass in a direction before everything is cut, once.
+    requests_left: Option<u64>,
+    replies_left: Option<u64>,
+    request_bytes: u64,
+    reply_bytes: u64,
+    connections: Vec<(TcpStream, TcpStream)>,
+    accepted: u64,
+    cuts: u64,
+    upstream: SocketAddr,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running proxy; its threads and connections end when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    /// Starts a proxy to `upstream` on a port that the system picks.
+    pub fn start(upstream: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on 127.0.0.1")?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                fault: Fault::Pass,
+                requests_left: None,
+                replies_left: None,
+                request_bytes: 0,
+                reply_bytes: 0,
+                connections: Vec::new(),
+                accepted: 0,
+                cuts: 0,
+                upstream,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let for_thread = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("fault proxy".into())
+            .spawn(move || accept(&listener, &for_thread))?;
+        Ok(Self { address, shared })
+    }
+
+    /// Where clients connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Sends new connections to another place from now on.
+    pub fn set_upstream(&self, upstream: SocketAddr) {
+        self.shared.lock().upstream = upstream;
+    }
+
+    /// Switches the behaviour, for open connections too.
+    pub fn set(&self, fault: Fault) {
+        let mut state = self.shared.lock();
+        state.fault = fault;
+        if fault == Fault::Refuse {
+            cut(&mut state);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Cuts all connections once `bytes` more bytes have gone from clients to the broker. Those bytes still arrive.
+    pub fn cut_after(&self, bytes: u64) {
+        self.shared.lock().requests_left = Some(bytes);
+    }
+
+    /// Cuts all connections once `bytes` more bytes have come back from the broker. Those bytes still arrive.
+    pub fn cut_replies_after(&self, bytes: u64) {
+        self.shared.lock().replies_left = Some(bytes);
+    }
+
+    /// Cuts all open connections now; new ones are served.
+    pub fn cut_now(&self) {
+        cut(&mut self.shared.lock());
+        self.shared.changed.notify_all();
+    }
+
+    /// Bytes handed on so far: (from clients to the broker, back from the broker).
+    pub fn transferred(&self) -> (u64, u64) {
+        let state = self.shared.lock();
+        (state.request_bytes, state.reply_bytes)
+    }
+
+    /// How many connections clients have opened so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.lock().accepted
+    }
+
+    /// How many times open connections were cut so far.
+    pub fn cuts(&self) -> u64 {
+        self.shared.lock().cuts
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        cut(&mut state);
+        drop(state);
+        self.shared.changed.notify_all();
+        // Wakes the thread that waits for connections, so that the port is free again.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for client in listener.incoming() {
+        let mut state = shared.lock();
+        if state.closed {
+            return;
+        }
+        let Ok(client) = client else { continue };
+        state.accepted += 1;
+        let upstream = state.upstream;
+        let refuse = state.fault == Fault::Refuse;
+        drop(state);
+        if refuse {
+            continue;
+        }
+        // A broker that is down looks to the client like a connection that is closed at once.
+        let Ok(server) = TcpStream::connect(upstream) else {
+            continue;
+        };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (Ok(client_copy), Ok(server_copy)) = (client.try_clone(), server.try_clone()) else {
+            continue;
+        };
+        let (Ok(client_kept), Ok(server_kept)) = (client.try_clone(), server.try_clone()) else {
+            continue;
+        };
+        shared.lock().connections.push((client_kept, server_kept));
+        for (from, to, direction) in [
+            (client, server, Direction::Request),
+            (server_copy, client_copy, Direction::Reply),
+        ] {
+            let shared = Arc::clone(shared);
+            thread::spawn(move || {
+                hand_on(&from, &to, direction, &shared);
+                let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            });
+        }
+    }
+}
+
+/// Moves bytes until either side ends. Which bytes may pass is decided under the lock, so a cut is exact.
+fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, shared: &Shared) {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let length = match from.read(&mut buffer) {
+            Ok(0) | Err(_) => return,
+            Ok(length) => length,
+        };
+        let mut state = shared.lock();
+        while state.fault == Fault::Freeze && !state.closed {
+            state = shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        match state.fault {
+            Fault::DropReplies if direction == Direction::Reply => continue,
+            Fault::Refuse => return,
+            Fault::DelayReplies(time) if direction == Direction::Reply => {
+                drop(state);
+                thread::sleep(time);
+                state = shared.lock();
+            }
+            _ => {}
+        }
+        if state.closed {
+            return;
+        }
+        let left = match direction {
+            Direction::Request => &mut state.requests_left,
+            Direction::Reply => &mut state.replies_left,
+        };
+        let (allowed, cut_here) = match left {
+            Some(bytes) if *bytes <= length as u64 => {
+                let allowed = *bytes as usize;
+                *left = None;
+                (allowed, true)
+            }
+            Some(bytes) => {
+                *bytes -= length as u64;
+                (length, false)
+            }
+            None => (length, false),
+        };
+        match direction {
+            Direction::Request => state.request_bytes += allowed as u64,
+            Direction::Reply => state.reply_bytes += allowed as u64,
+        }
+        drop(state);
+        if to.write_all(&buffer[..allowed]).is_err() {
+            return;
+        }
+        if cut_here {
+            cut(&mut shared.lock());
+            return;
+        }
+    }
+}
+
+/// Closes all open connections. What was written before still arrives: a shutdown ends a stream after its data.
+fn cut(state: &mut State) {
+    if state.connections.is_empty() {
+        return;
+    }
+    state.cuts += 1;
+    for (client, server) in state.connections.drain(..) {
+        let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server that sends back what it gets and tells how much that was.
+    fn echo() -> (SocketAddr, Arc<Mutex<u64>>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
+        let address = listener.local_addr().expect("address");
+        let received = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&received);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("accept");
+                let count = Arc::clone(&count);
+                thread::spawn(move || {
+                    let mut buffer = [0; 1024];
+                    while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                        *count.lock().expect("count") += length as u64;
+                        if stream.write_all(&buffer[..length]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        (address, received)
+    }
+
+    fn connect(proxy: &Proxy) -> TcpStream {
+        let stream = TcpStream::connect(proxy.address()).expect("connect");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("timeout");
+        stream
+    }
+
+    fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn passes_and_counts() {
+        let proxy = Proxy::start(echo().0).expect("proxy");
+        let mut stream = connect(&proxy);
+        stream.write_all(b"hello").expect("write");
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply).expect("read");
+        assert_eq!(&reply, b"hello");
+        assert_eq!(proxy.transferred(), (5, 5));
+        assert_eq!((proxy.connections(), proxy.cuts()), (1, 0));
+    }
+
+    #[test]
+    fn cuts_requests_and_replies_at_the_byte() {
+        let (address, received) = echo();
+        let proxy = Proxy::start(address).expect("proxy");
+        for bytes in [0, 1, 4] {
+            *received.lock().expect("count") = 0;
+            proxy.cut_after(bytes);
+            let mut stream = connect(&proxy);
+            let _ = stream.write_all(b"hello");
+            read_to_end(&mut stream);
+            assert!(*received.lock().expect("count") <= bytes);
+
+            proxy.cut_replies_after(bytes);
+            let mut stream = connect(&proxy);
+            stream.write_all(b"hello").expect("write");
+            assert_eq!(read_to_end(&mut stream), &b"hello"[..bytes as usize]);
+        }
+        assert_eq!(proxy.cuts(), 6);
+        let mut stream = connect(&proxy);
+        stream.write_all(b"again").expect("write");
+        stream.read_exact(&mut [0; 5]).expect("a cut happens once");
+    }
+
+    #[test]
+    fn drops_replies_freezes_and_refuses() {
+        let (address, received) = echo();
+        let proxy = Proxy::start(address).expect("proxy");
+        proxy.set(Fault::Freeze);
+        let mut stream = connect(&proxy);
+        stream.write_all(b"one").expect("write");
+        stream
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .expect("timeout");
+        assert!(
+            stream.read(&mut [0; 8]).is_err(),
+            "nothing comes back while frozen"
+        );
+        assert_eq!(*received.lock().expect("count"), 0);
+        proxy.set(Fault::Pass);
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("timeout");
+        stream.read_exact(&mut [0; 3]).expect("it thaws");
+
+        proxy.set(Fault::DropReplies);
+        stream.write_all(b"two").expect("write");
+        while *received.lock().expect("count") < 6 {
+            thread::yield_now();
+        }
+        proxy.set(Fault::Refuse);
+        assert!(read_to_end(&mut stream).is_empty(), "the reply was lost");
+        assert!(read_to_end(&mut connect(&proxy)).is_empty());
+        proxy.set(Fault::Pass);
+        let mut stream = connect(&proxy);
+        stream.write_all(b"back").expect("write");
+        stream.read_exact(&mut [0; 4]).expect("read");
+    }
+}

@@ -1,0 +1,149 @@
+//! The testkit against itself: brokers come up, survive what tests do to them, and records come back byte for byte.
+
+use kafka_restore_testkit::broker::{Broker, ClientCertificate, KafkaVersion};
+use kafka_restore_testkit::consumer::{self, Isolation};
+use kafka_restore_testkit::proxy::Fault;
+use kafka_restore_testkit::record::{TimestampType, TruthRecord};
+
+fn record(topic: &str, partition: i32, offset: i64) -> TruthRecord {
+    TruthRecord {
+        topic: topic.into(),
+        partition,
+        offset,
+        timestamp: 1_420_070_400_000 + offset,
+        timestamp_type: TimestampType::CreateTime,
+        key: None,
+        value: None,
+        headers: Vec::new(),
+    }
+}
+
+/// Every way in which a field can be null, empty or odd.
+fn odd_records(topic: &str) -> Vec<TruthRecord> {
+    let empty = || Some(Vec::new());
+    let mut records: Vec<TruthRecord> = (0..5).map(|offset| record(topic, 0, offset)).collect();
+    records[1].key = empty();
+    records[1].value = empty();
+    records[2].key = Some(vec![0, 255, 10, 13]);
+    records[2].headers = vec![
+        ("a".into(), None),
+        ("a".into(), empty()),
+        (String::new(), Some(vec![0])),
+    ];
+    records[3].value = Some(vec![b'x'; 100_000]);
+    records[3].timestamp = 253_402_300_800_000;
+    records.extend((0..3).map(|offset| record(topic, 2, offset)));
+    records
+}
+
+#[test]
+fn records_come_back_as_they_were_from_both_versions() {
+    for version in KafkaVersion::ALL {
+        let broker = Broker::shared(version);
+        let bootstrap = broker.internal_bootstrap();
+        let configs = [("message.timestamp.after.max.ms", "9223372036854775807")];
+        consumer::create_topic(&bootstrap, "odd", 3, &configs).expect("create");
+        let records = odd_records("odd");
+        consumer::produce(&bootstrap, &records).expect("produce");
+        assert_eq!(
+            consumer::read_topic(&bootstrap, "odd").expect("read"),
+            records,
+            "{version:?}"
+        );
+        assert_eq!(
+            consumer::watermarks(&bootstrap, "odd").expect("watermarks"),
+            [(0, 5), (0, 0), (0, 3)]
+        );
+
+        consumer::create_topic(&bootstrap, "transactions", 1, &[]).expect("create");
+        let mut records: Vec<TruthRecord> = (0..2).map(|offset| record("transactions", 0, offset)).collect();
+        consumer::produce_transaction(&bootstrap, "t", &records[..1], false).expect("abort");
+        consumer::produce_transaction(&bootstrap, "t", &records[1..], true).expect("commit");
+        records[1].offset = 2;
+        let read = |isolation| consumer::read_topic_as(&bootstrap, "transactions", isolation).expect("read");
+        assert_eq!(read(Isolation::ReadCommitted), &records[1..]);
+        assert_eq!(read(Isolation::ReadUncommitted).len(), 2);
+
+        consumer::delete_topic(&bootstrap, "odd").expect("delete");
+        assert!(consumer::read_topic(&bootstrap, "odd").is_err());
+    }
+}
+
+#[test]
+fn three_nodes_survive_a_kill_a_stop_and_restarts() {
+    let mut cluster = Broker::builder(KafkaVersion::V4_1)
+        .nodes(3)
+        .start()
+        .expect("start");
+    let bootstrap = cluster.internal_bootstrap();
+    consumer::create_topic(&bootstrap, "kept", 6, &[("min.insync.replicas", "2")]).expect("create");
+    let records: Vec<TruthRecord> = (0..6).map(|partition| record("kept", partition, 0)).collect();
+    consumer::produce(&bootstrap, &records).expect("produce");
+    cluster.kill9(0).expect("kill");
+    assert!(cluster.kill9(0).is_err(), "it is dead already");
+    assert_eq!(consumer::read_topic(&bootstrap, "kept").expect("read"), records);
+    cluster.restart(0).expect("restart");
+    cluster.stop(1).expect("stop");
+    assert_eq!(consumer::read_topic(&bootstrap, "kept").expect("read"), records);
+    cluster.restart(1).expect("restart");
+    assert!(cluster.log_dir(2).join("kept-0").is_dir());
+}
+
+#[test]
+fn a_proxy_stands_before_the_client_listener_only() {
+    let broker = Broker::builder(KafkaVersion::V3_9)
+        .behind_proxy()
+        .start()
+        .expect("start");
+    let proxied = broker.bootstrap();
+    consumer::create_topic(&proxied, "through", 1, &[]).expect("create");
+    let records = vec![record("through", 0, 0)];
+    consumer::produce(&proxied, &records).expect("produce");
+    let (requests, replies) = broker.proxy(0).transferred();
+    assert!(requests > 0 && replies > 0);
+    broker.proxy(0).set(Fault::Refuse);
+    assert_eq!(
+        consumer::read_topic(&broker.internal_bootstrap(), "through").expect("read"),
+        records
+    );
+    assert_eq!(broker.proxy(0).transferred(), (requests, replies));
+}
+
+#[test]
+fn listeners_with_tls_sasl_and_access_control_start() {
+    for version in KafkaVersion::ALL {
+        let broker = Broker::builder(version)
+            .tls(ClientCertificate::Required)
+            .sasl_user("admin", "admin-secret")
+            .sasl_user("alice", "alice-secret")
+            .authorizer()
+            .start()
+            .expect("start");
+        assert_eq!(broker.security_protocol(), "SASL_SSL");
+        for file in [
+            broker.certificates().ca(),
+            broker.certificates().client_certificate(),
+            broker.certificates().client_key(),
+        ] {
+            assert!(
+                std::fs::read(&file)
+                    .expect("a PEM file")
+                    .starts_with(b"-----BEGIN ")
+            );
+        }
+        // The internal listener stays open to tests, whatever the client listener asks for.
+        consumer::create_topic(&broker.internal_bootstrap(), "guarded", 1, &[]).expect("create");
+        let folder = broker.log_dir(0);
+        drop(broker);
+        assert!(!folder.exists(), "the data goes with the broker");
+    }
+}
+
+#[test]
+fn a_broker_that_cannot_start_says_why() {
+    let error = Broker::builder(KafkaVersion::V4_1)
+        .property("num.network.threads", "none")
+        .start()
+        .expect_err("not a number");
+    assert!(format!("{error:#}").contains("num.network.threads"), "{error:#}");
+}
