@@ -1,1 +1,0 @@
-//! Listing + layout -> topics, partitions and objects in numeric order.
