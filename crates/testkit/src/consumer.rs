@@ -4,6 +4,7 @@
 //! keeps everything that a comparison needs: exact offsets, timestamp types, header order and duplicates, null against
 //! empty.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +13,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, Timestamp, TopicPartitionList};
@@ -116,7 +117,7 @@ pub fn delete_topic(bootstrap: &str, topic: &str) -> Result<()> {
 /// The names of all topics, internal ones too.
 pub fn topics(bootstrap: &str) -> Result<Vec<String>> {
     let consumer: BaseConsumer = client(bootstrap).create()?;
-    let metadata = consumer.fetch_metadata(None, LIMIT)?;
+    let metadata = patiently(|| consumer.fetch_metadata(None, LIMIT))?;
     Ok(metadata
         .topics()
         .iter()
@@ -129,12 +130,12 @@ pub fn watermarks(bootstrap: &str, topic: &str) -> Result<Vec<(i64, i64)>> {
     let consumer: BaseConsumer = client(bootstrap).create()?;
     partitions(&consumer, topic)?
         .into_iter()
-        .map(|partition| Ok(consumer.fetch_watermarks(topic, partition, LIMIT)?))
+        .map(|partition| Ok(patiently(|| consumer.fetch_watermarks(topic, partition, LIMIT))?))
         .collect()
 }
 
 fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
-    let metadata = consumer.fetch_metadata(Some(topic), LIMIT)?;
+    let metadata = patiently(|| consumer.fetch_metadata(Some(topic), LIMIT))?;
     let found = metadata.topics().iter().find(|found| found.name() == topic);
     let found = found.with_context(|| format!("the cluster names no topic {topic}"))?;
     if let Some(error) = found.error() {
@@ -147,6 +148,34 @@ fn partitions(consumer: &BaseConsumer, topic: &str) -> Result<Vec<i32>> {
         .collect();
     partitions.sort_unstable();
     Ok(partitions)
+}
+
+/// Asks again while brokers are going or coming: librdkafka's plain requests do not.
+fn patiently<T>(request: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
+    use RDKafkaErrorCode as Code;
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let error = match request() {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let passing = matches!(
+            error.rdkafka_error_code(),
+            Some(
+                Code::BrokerDestroy
+                    | Code::DestroyBroker
+                    | Code::BrokerTransportFailure
+                    | Code::AllBrokersDown
+                    | Code::OperationTimedOut
+                    | Code::LeaderNotAvailable
+                    | Code::NotLeaderForPartition
+            )
+        );
+        if !passing || Instant::now() > deadline {
+            return Err(error);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// Reads a topic from the start of every partition to its end: records by partition, in offset order.
@@ -178,7 +207,7 @@ pub fn read_topic_as(bootstrap: &str, topic: &str, isolation: Isolation) -> Resu
     let mut assignment = TopicPartitionList::new();
     let mut open = partitions(&consumer, topic)?;
     for &partition in &open {
-        let (start, _) = consumer.fetch_watermarks(topic, partition, LIMIT)?;
+        let (start, _) = patiently(|| consumer.fetch_watermarks(topic, partition, LIMIT))?;
         assignment.add_partition_offset(topic, partition, Offset::Offset(start))?;
     }
     consumer.assign(&assignment)?;

@@ -4,7 +4,7 @@
 //! path), `objects.json` says what the store knew of each, `connector*.properties` are the sink's own configurations,
 //! `meta.json` names topics, partitions, offsets and losses, and `truth.jsonl` is a raw read-back of the source topics.
 //! Sets that were written from the same topics share one truth: then `meta.json` names it under `truth`, and it lies
-//! compressed in `../../truth/`.
+//! compressed in `../../truth/`. A set that was cut down names the source offsets it still covers under `windows`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -166,10 +166,23 @@ impl GoldenSet {
             let record = line
                 .map_err(anyhow::Error::from)
                 .and_then(|line| truth_record(&line));
-            records.push(record.with_context(|| format!("{}, line {number}", path.display()))?);
+            let record = record.with_context(|| format!("{}, line {number}", path.display()))?;
+            if self.holds(&record) {
+                records.push(record);
+            }
         }
         records.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
         Ok(records)
+    }
+
+    /// True where a set that was cut down to `windows` of source offsets still covers the record.
+    fn holds(&self, record: &TruthRecord) -> bool {
+        let Some(windows) = self.meta.get("windows") else {
+            return true;
+        };
+        let window = &windows[&record.topic][record.partition.to_string()];
+        let (from, to) = (window[0].as_i64().unwrap_or(0), window[1].as_i64().unwrap_or(0));
+        (from..to).contains(&record.offset)
     }
 
     /// The topics of the set with their numbers of partitions.
@@ -273,4 +286,64 @@ fn properties(text: &str) -> BTreeMap<String, String> {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.trim().to_string(), value.trim_start().to_string()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fixture_loads_and_holds_the_truth_that_it_declares() {
+        let sets = GoldenSet::load_all(&fixtures_folder()).expect("fixtures");
+        assert!(sets.len() > 90, "{} sets", sets.len());
+        for set in &sets {
+            let truth = set.truth().expect("truth");
+            assert_eq!(
+                Some(truth.len() as u64),
+                set.meta["truth_records"].as_u64(),
+                "{}",
+                set.name
+            );
+            assert_eq!(
+                Some(set.objects.len() as u64),
+                set.meta["objects"].as_u64(),
+                "{}",
+                set.name
+            );
+            let topics = set.topics();
+            for record in &truth {
+                let topic = topics.iter().find(|(topic, _)| *topic == record.topic);
+                let (_, partitions) = topic.expect("every record's topic is declared");
+                assert!((0..*partitions).contains(&record.partition), "{}", set.name);
+            }
+            assert!(set.connector.contains_key("connector.class"), "{}", set.name);
+        }
+    }
+
+    #[test]
+    fn truth_keeps_null_empty_and_duplicate_headers_apart() {
+        let line = r#"{"topic":"t","partition":1,"offset":5,"timestamp":-1,"timestamp_type":"LogAppendTime",
+            "key_b64":null,"value_b64":"","headers":[["h",null],["h","AA=="]]}"#;
+        let record = truth_record(line).expect("a line");
+        assert_eq!((record.key, record.value), (None, Some(Vec::new())));
+        assert_eq!(
+            record.headers,
+            [("h".to_string(), None), ("h".to_string(), Some(vec![0]))]
+        );
+        assert_eq!(record.timestamp_type, TimestampType::LogAppendTime);
+    }
+
+    #[test]
+    fn a_set_is_written_to_a_folder_with_its_times() {
+        let set = GoldenSet::fixture("gcs-csv-clutter").expect("a fixture");
+        let folder = tempfile::tempdir().expect("a folder");
+        set.write_to(folder.path()).expect("write");
+        for object in set.objects.iter().filter(|object| !object.key.ends_with('/')) {
+            let path = folder.path().join(&object.key);
+            assert_eq!(fs::read(&path).expect("an object"), object.bytes);
+            let modified = fs::metadata(&path).expect("metadata").modified().expect("a time");
+            let modified = jiff::Timestamp::try_from(modified).expect("a time");
+            assert_eq!(modified, object.last_modified.parse().expect("a time"));
+        }
+    }
 }
