@@ -143,7 +143,7 @@ impl Proxy {
         self.shared.lock().accepted
     }
 
-    /// How many times open connections were cut so far.
+    /// How many cuts there were so far, whether connections were open or not.
     pub fn cuts(&self) -> u64 {
         self.shared.lock().cuts
     }
@@ -171,6 +171,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         state.accepted += 1;
         let upstream = state.upstream;
         let refuse = state.fault == Fault::Refuse;
+        let epoch = state.cuts;
         drop(state);
         if refuse {
             continue;
@@ -186,14 +187,19 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let (Ok(client_kept), Ok(server_kept)) = (client.try_clone(), server.try_clone()) else {
             continue;
         };
-        shared.lock().connections.push((client_kept, server_kept));
+        let mut state = shared.lock();
+        if state.cuts != epoch || state.fault == Fault::Refuse {
+            continue;
+        }
+        state.connections.push((client_kept, server_kept));
+        drop(state);
         for (from, to, direction) in [
             (client, server, Direction::Request),
             (server_copy, client_copy, Direction::Reply),
         ] {
             let shared = Arc::clone(shared);
             thread::spawn(move || {
-                hand_on(&from, &to, direction, &shared);
+                hand_on(&from, &to, direction, epoch, &shared);
                 let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             });
         }
@@ -201,7 +207,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// Moves bytes until either side ends. Which bytes may pass is decided under the lock, so a cut is exact.
-fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, shared: &Shared) {
+fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch: u64, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = match from.read(&mut buffer) {
@@ -222,7 +228,8 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, share
             }
             _ => {}
         }
-        if state.closed {
+        // What an already cut connection still held must not count for its successors.
+        if state.closed || state.cuts != epoch {
             return;
         }
         let left = match direction {
@@ -250,17 +257,19 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, share
             return;
         }
         if cut_here {
-            cut(&mut shared.lock());
+            let mut state = shared.lock();
+            if state.cuts == epoch {
+                cut(&mut state);
+            }
             return;
         }
     }
 }
 
 /// Closes all open connections. What was written before still arrives: a shutdown ends a stream after its data.
+///
+/// A connection belongs to the number of cuts at its start: what comes from it after the next cut is dropped.
 fn cut(state: &mut State) {
-    if state.connections.is_empty() {
-        return;
-    }
     state.cuts += 1;
     for (client, server) in state.connections.drain(..) {
         let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
