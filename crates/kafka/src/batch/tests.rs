@@ -211,8 +211,14 @@ fn one_record_may_be_larger_than_the_pieces_and_than_the_limit_before_compressio
 
 #[test]
 fn a_record_that_no_batch_can_hold_is_an_error_and_the_encoder_goes_on() {
-    let random: Vec<u8> = (0..20_000_u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+    let mut state = 1_u64;
+    let random: Vec<u8> = (0..20_000)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
         .collect();
     let mut block = RecordBlock::new();
     let mut writer = block.append(77, 0);
