@@ -82,7 +82,7 @@ pub enum Difference {
         /// How many were expected in the partition.
         expected: usize,
         /// The first record that is missing.
-        record: TruthRecord,
+        record: Box<TruthRecord>,
     },
     /// A partition has more records than expected.
     Surplus {
@@ -91,7 +91,7 @@ pub enum Difference {
         /// How many there are.
         actual: usize,
         /// The first record too many.
-        record: TruthRecord,
+        record: Box<TruthRecord>,
     },
     /// Two records that should be equal are not.
     Record {
@@ -100,9 +100,9 @@ pub enum Difference {
         /// What differs, in words: the field and both its values.
         what: String,
         /// The record as expected.
-        expected: TruthRecord,
+        expected: Box<TruthRecord>,
         /// The record as found.
-        actual: TruthRecord,
+        actual: Box<TruthRecord>,
     },
 }
 
@@ -196,7 +196,7 @@ fn walk(
         let found = actual.get(partition).map_or(&[][..], Vec::as_slice);
         for (index, (&expected, &actual)) in records.iter().zip(found).enumerate() {
             if let Some(what) = difference(expected, actual, fidelity) {
-                let (expected, actual) = (expected.clone(), actual.clone());
+                let (expected, actual) = (Box::new(expected.clone()), Box::new(actual.clone()));
                 return Err(Difference::Record {
                     index,
                     what,
@@ -209,7 +209,7 @@ fn walk(
             return Err(Difference::Missing {
                 after: found.len(),
                 expected: records.len(),
-                record: record.clone(),
+                record: Box::new(record.clone()),
             });
         }
     }
@@ -219,7 +219,7 @@ fn walk(
             return Err(Difference::Surplus {
                 expected,
                 actual: found.len(),
-                record: record.clone(),
+                record: Box::new(record.clone()),
             });
         }
     }
@@ -357,7 +357,7 @@ pub fn expectation(set: &GoldenSet, offsets: Offsets) -> Expectation {
             .collect()
     };
     let (lost, ambiguous) = (words("lost"), words("ambiguous_null_empty"));
-    let lost_is = |word: &str| lost.iter().any(|lost| *lost == word);
+    let lost_is = |word: &str| lost.contains(&word);
     let field = |name: &str| {
         if lost_is(name) {
             Field::Lost

@@ -43,6 +43,15 @@ pub struct Broker {
     folder: TempDir,
 }
 
+/// A cluster that was left running.
+#[derive(Clone, Debug)]
+pub struct KeptBroker {
+    /// The process ids of its nodes.
+    pub processes: Vec<u32>,
+    /// The folder with its data and logs.
+    pub folder: PathBuf,
+}
+
 #[derive(Debug)]
 struct Node {
     ports: NodePorts,
@@ -361,6 +370,23 @@ impl Broker {
             self.stop(node)?;
         }
         self.launch(node)
+    }
+
+    /// Lets the cluster live on after this process. Returns how to end it: its processes and its folder.
+    ///
+    /// # Errors
+    ///
+    /// Where a node is not running.
+    pub fn keep(self) -> Result<KeptBroker> {
+        let mut processes = Vec::new();
+        for node in self.nodes {
+            let process = node.process.context("a node is not running")?;
+            processes.push(process.release()?);
+        }
+        Ok(KeptBroker {
+            processes,
+            folder: self.folder.keep(),
+        })
     }
 
     fn node_mut(&mut self, node: usize) -> Result<&mut Node> {

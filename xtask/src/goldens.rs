@@ -1,0 +1,189 @@
+//! `cargo xtask goldens PATH`: every golden backup through the real binary into a real broker, compared with what was.
+//!
+//! What a set may lose is said in `testkit::fidelity`; what the program cannot do yet is said in [`NOT_YET`] here, and
+//! nowhere else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use testkit::broker::{Broker, KafkaVersion};
+use testkit::consumer;
+use testkit::fidelity::{Expectation, Offsets, Outcome, expectation};
+use testkit::golden::GoldenSet;
+
+use crate::{project, say, test, verdict};
+
+/// Restores every golden backup in a folder or .tar.xz into a real broker and compares with what was in Kafka.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A folder of golden sets, or a .tar.xz of one (`fixtures/goldens` is the project's own).
+    path: PathBuf,
+    /// Only sets whose name holds this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Kafka's version, by its beginning.
+    #[arg(long, default_value = "4.1")]
+    kafka: String,
+}
+
+/// A reason why a set is not restored yet, and the sets it holds for.
+type NotYet = (&'static str, fn(&GoldenSet) -> bool);
+
+/// What the program cannot do yet. A set listed here is not run and not a failure; everything else is.
+const NOT_YET: [NotYet; 2] = [
+    ("jsonl, json, avro and parquet are not read yet", |set| {
+        format(set) != "csv"
+    }),
+    ("snappy and zstd are not unwrapped yet", |set| {
+        set.objects.iter().any(|object| {
+            object.bytes.starts_with(b"\x82SNAPPY\0") || object.bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+        })
+    }),
+];
+
+/// The sink's output format; csv where nothing is configured.
+fn format(set: &GoldenSet) -> &str {
+    set.connector
+        .get("format.output.type")
+        .map_or("csv", String::as_str)
+}
+
+/// How one set ended.
+enum Ending {
+    Good(String),
+    Bad(String),
+    Later(&'static str),
+}
+
+pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
+    let (folder, _unpacked) = folder_of(&arguments.path)?;
+    let mut sets = GoldenSet::load_all(&folder)?;
+    if let Some(only) = &arguments.only {
+        sets.retain(|set| set.name.contains(only));
+    }
+    if sets.is_empty() {
+        bail!("there is no golden set in {}", arguments.path.display());
+    }
+    let version = KafkaVersion::ALL
+        .into_iter()
+        .find(|version| version.number().starts_with(&arguments.kafka));
+    let version = version.with_context(|| format!("the testkit has no Kafka {}", arguments.kafka))?;
+    say::step("building the program (release)");
+    let binary = project::build_release()?;
+    test::install_kafka(version)?;
+    say::step(&format!(
+        "starting Kafka {} for {} golden sets",
+        version.number(),
+        sets.len()
+    ));
+    let broker = Broker::builder(version).start()?;
+
+    let (mut good, mut bad, mut later) = (0, Vec::new(), 0);
+    for set in &sets {
+        let ending = match NOT_YET.iter().find(|(_, holds)| holds(set)) {
+            Some((reason, _)) => Ending::Later(reason),
+            None => restore(&binary, &broker, set)
+                .unwrap_or_else(|error| Ending::Bad(format!("the check itself failed: {error:#}"))),
+        };
+        match ending {
+            Ending::Good(text) => {
+                good += 1;
+                say::line(&format!("ok       {}: {text}", set.name));
+            }
+            Ending::Bad(text) => {
+                bad.push(set.name.as_str());
+                say::line(&format!("FAILED   {}: {text}", set.name));
+            }
+            Ending::Later(reason) => {
+                later += 1;
+                say::line(&format!("not yet  {}: {reason}", set.name));
+            }
+        }
+    }
+    say::line(&format!(
+        "{good} golden sets as they must be, {} failed, {later} not yet",
+        bad.len()
+    ));
+    if bad.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    say::problem(&format!("these golden sets failed: {}", bad.join(", ")));
+    Ok(ExitCode::FAILURE)
+}
+
+/// The folder of the sets; an archive is unpacked into a temporary one.
+fn folder_of(path: &Path) -> Result<(PathBuf, Option<TempDir>)> {
+    if path.is_dir() {
+        // The archive's own top folder, or the folder of the sets itself.
+        let inner = path.join("goldens");
+        return Ok((if inner.is_dir() { inner } else { path.to_path_buf() }, None));
+    }
+    let folder = tempfile::Builder::new()
+        .prefix("kafka-restore-goldens-")
+        .tempdir()?;
+    say::step(&format!("unpacking {}", path.display()));
+    let status = Command::new("tar")
+        .arg("-xJf")
+        .arg(path)
+        .arg("-C")
+        .arg(folder.path())
+        .status();
+    if !status.context("cannot run tar (it needs xz too)")?.success() {
+        bail!("cannot unpack {}", path.display());
+    }
+    Ok((folder.path().join("goldens"), Some(folder)))
+}
+
+/// Restores one set into fresh topics and judges what stands there.
+fn restore(binary: &Path, broker: &Broker, set: &GoldenSet) -> Result<Ending> {
+    let bootstrap = broker.bootstrap();
+    let topics = set.topics();
+    for (topic, partitions) in &topics {
+        project::create_topic(&bootstrap, topic, *partitions)?;
+    }
+    let folder = tempfile::tempdir()?;
+    let backup = folder.path().join("backup");
+    let config = folder.path().join("config.json");
+    set.write_to(&backup)?;
+    fs::write(
+        &config,
+        serde_json::to_vec(&project::local_config(&bootstrap, &backup))?,
+    )?;
+
+    let expected: Expectation = expectation(set, Offsets::Ignored);
+    let mut arguments = vec!["-c".into(), config.into_os_string()];
+    for (topic, _) in &topics {
+        arguments.extend(["-t".into(), topic.into()]);
+    }
+    arguments.extend(["--connector-config".into(), set.connector_file().into_os_string()]);
+    if expected.outcome == Outcome::LatestState {
+        arguments.push("--latest-state".into());
+    }
+    let output = project::kafka_restore(binary, &arguments)?;
+    let mut restored = Vec::new();
+    for (topic, _) in &topics {
+        restored.extend(consumer::read_topic(&bootstrap, topic)?);
+    }
+    let judged = verdict::judge(set, &expected, output.status, &restored)?;
+    for (topic, _) in &topics {
+        consumer::delete_topic(&bootstrap, topic)?;
+    }
+    Ok(match judged {
+        Ok(text) => Ending::Good(text),
+        Err(text) => Ending::Bad(format!("{text}\n{}", last_lines(&output.stderr))),
+    })
+}
+
+/// The end of what the program said, indented.
+fn last_lines(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = &lines[lines.len().saturating_sub(12)..];
+    tail.iter()
+        .map(|line| format!("           | {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
