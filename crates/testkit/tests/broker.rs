@@ -1,5 +1,8 @@
 //! The testkit against itself: brokers come up, survive what tests do to them, and records come back byte for byte.
 
+use std::net::TcpStream;
+use std::process::Command;
+
 use kafka_restore_testkit::broker::{Broker, ClientCertificate, KafkaVersion};
 use kafka_restore_testkit::consumer::{self, Isolation};
 use kafka_restore_testkit::proxy::Fault;
@@ -146,4 +149,23 @@ fn a_broker_that_cannot_start_says_why() {
         .start()
         .expect_err("not a number");
     assert!(format!("{error:#}").contains("num.network.threads"), "{error:#}");
+}
+
+#[test]
+fn a_kept_broker_lives_on_until_it_is_killed_by_hand() {
+    let broker = Broker::builder(KafkaVersion::V4_1).start().expect("start");
+    let bootstrap = broker.internal_bootstrap();
+    consumer::create_topic(&bootstrap, "kept", 1, &[]).expect("create");
+    let kept = broker.keep().expect("keep");
+    assert_eq!(consumer::topics(&bootstrap).expect("it still answers"), ["kept"]);
+    for process in &kept.processes {
+        let status = Command::new("kill")
+            .args(["-s", "KILL", &process.to_string()])
+            .status();
+        assert!(status.expect("kill").success());
+    }
+    std::fs::remove_dir_all(&kept.folder).expect("remove");
+    while TcpStream::connect(&bootstrap).is_ok() {
+        std::thread::yield_now();
+    }
 }
