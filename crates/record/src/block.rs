@@ -80,6 +80,13 @@ impl RecordBlock {
         self.data.len()
     }
 
+    /// Payload bytes and the bookkeeping of the records and headers, without spare room.
+    pub fn used_bytes(&self) -> usize {
+        self.data.len()
+            + self.entries.len() * size_of::<Entry>()
+            + self.headers.len() * size_of::<HeaderEntry>()
+    }
+
     /// Bytes of memory that the block holds on to, for budgets.
     pub fn memory_bytes(&self) -> usize {
         self.data.capacity()

@@ -2,6 +2,17 @@
 //!
 //! Decoders are sans-I/O state machines behind [`FormatDecoder`]; Parquet, which must seek, has its own way.
 
+mod csv;
+mod csv_raw;
+pub mod guess;
+mod notes;
+mod object;
+
+pub use csv::CsvDecoder;
+pub use guess::Guess;
+pub use notes::Notes;
+pub use object::{ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status};
+
 use record::RecordBlock;
 
 /// A field that a sink can write for each record.
@@ -87,6 +98,23 @@ pub enum EmptyField {
     Empty,
 }
 
+/// What the newline at the very end of a csv file with one field is. With more fields it can only be a
+/// terminator.
+///
+/// Source: GCS sinks up to 0.1.2 and S3 sinks up to 2.7.1 ended every record with a newline; later ones put
+/// it between records only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinalNewline {
+    /// A separator, unless the next object's start offset shows that there is no room for another record.
+    #[default]
+    Auto,
+    /// The end of the last record.
+    Terminator,
+    /// What stands before a last, empty record.
+    Separator,
+}
+
 /// Everything that has to be known about a backup's content beyond its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Decoding {
@@ -108,8 +136,21 @@ pub struct Decoding {
     pub csv_empty_key: EmptyField,
     /// What an empty csv value is.
     pub csv_empty_value: EmptyField,
-    /// The longest single record that is accepted, in bytes of the unwrapped file.
+    /// What the final newline of a csv file with one field is.
+    #[serde(default)]
+    pub csv_final_newline: FinalNewline,
+    /// True where the connector ran with `file.max.records=1`: each object is one record. Needed to read csv
+    /// whose unencoded value is the last field, and used for nothing else.
+    #[serde(default)]
+    pub one_record_per_object: bool,
+    /// The longest single record that is accepted, in bytes of the unwrapped file; at most 1 GiB.
     pub max_record_bytes: usize,
+}
+
+impl Decoding {
+    fn record_limit(&self) -> usize {
+        self.max_record_bytes.clamp(1, 1 << 30)
+    }
 }
 
 impl Default for Decoding {
@@ -124,6 +165,8 @@ impl Default for Decoding {
             header_as: None,
             csv_empty_key: EmptyField::default(),
             csv_empty_value: EmptyField::default(),
+            csv_final_newline: FinalNewline::default(),
+            one_record_per_object: false,
             max_record_bytes: 64 << 20,
         }
     }
@@ -131,8 +174,8 @@ impl Default for Decoding {
 
 /// Decodes the unwrapped bytes of one object.
 pub trait FormatDecoder: Send {
-    /// Appends the records that lie whole in `input` to `block`, until `input` is used up or
-    /// `block.payload_bytes()` has reached `block_bytes`. Gives the number of bytes used.
+    /// Appends the records that lie whole in `input` to `block`, until `input` is used up or the block
+    /// [is full](is_full). Gives the number of bytes used.
     ///
     /// `input` starts where the last call stopped using it: the caller keeps the unused rest and calls again
     /// with more bytes behind it. `end` says that nothing will ever come behind `input`; then everything is
@@ -145,6 +188,58 @@ pub trait FormatDecoder: Send {
         block_bytes: usize,
         block: &mut RecordBlock,
     ) -> Result<usize, DecodeError>;
+
+    /// What there is to say of the content decoded so far.
+    fn notes(&self) -> Notes {
+        Notes::default()
+    }
+}
+
+/// True where a block has reached its size: `block_bytes` of payload and bookkeeping together, so that a file
+/// of tiny records cannot make a huge block.
+pub fn is_full(block: &RecordBlock, block_bytes: usize) -> bool {
+    block.used_bytes() >= block_bytes
+}
+
+/// Tells the format from the first bytes of unwrapped content; nothing where there are none.
+///
+/// Certain for Avro and Parquet, which have magic bytes, and good for the others of the same writer: a csv
+/// line starts with base64, a number, or (fields empty) a separator, unless its first field is an unencoded
+/// value.
+pub fn sniff(first_unwrapped_bytes: &[u8]) -> Option<Format> {
+    let first = first_unwrapped_bytes.first()?;
+    Some(if first_unwrapped_bytes.starts_with(b"PAR1") {
+        Format::Parquet
+    } else if first_unwrapped_bytes.starts_with(b"Obj\x01") {
+        Format::Avro
+    } else {
+        match first {
+            b'[' => Format::Json,
+            b'{' | b'"' => Format::Jsonl,
+            _ => Format::Csv,
+        }
+    })
+}
+
+/// Where and how `text` fails to be base64 of the standard alphabet with padding.
+///
+/// The place is the length of `text` where all its characters are right and their number is wrong.
+fn base64_error(text: &[u8]) -> (usize, String) {
+    let unpadded = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
+    let wrong = unpadded
+        .iter()
+        .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')));
+    match wrong {
+        Some(at) => (at, format!("it holds the byte '{}'", text[at].escape_ascii())),
+        None if text.len() % 4 != 0 => (
+            text.len(),
+            format!("it is {} characters long, which is no multiple of 4", text.len()),
+        ),
+        None => (
+            unpadded.len().saturating_sub(1),
+            "its last character holds bits that stand for nothing".into(),
+        ),
+    }
 }
 
 /// Content that is not what it should be.
@@ -160,8 +255,24 @@ pub struct DecodeError {
     /// Bytes, from the start of the `input` of the failed call, that belong to whole records before the bad
     /// one, and the length of the bad one itself, where the decoder can go on behind it.
     pub skip: Option<Skip>,
+    /// Bytes of that `input` whose records are in the block.
+    pub before: usize,
     /// True where the content simply stops early (a cut upload) rather than being wrong.
     pub truncated: bool,
+}
+
+impl DecodeError {
+    /// Content that cannot be decoded at all, from `byte_offset` on.
+    pub fn new(reason: &str, byte_offset: u64) -> Self {
+        Self {
+            reason: reason.into(),
+            byte_offset,
+            line: None,
+            skip: None,
+            before: 0,
+            truncated: false,
+        }
+    }
 }
 
 /// How to step over a record that cannot be decoded.

@@ -1,0 +1,664 @@
+//! csv as Aiven's sinks write it: fields joined by `,`, records by `\n`, no header row, no quoting.
+//!
+//! Keys, header names and header values are base64 always, values unless `value.encoding=none` (see
+//! [`super::csv_raw`]), offsets and timestamps decimal numbers. Everything is bytes and never text. Null and
+//! empty are the same in such a file; [`Decoding`] says which is meant, and the fields concerned are counted.
+//!
+//! A record that is cut (sinks publish what they had when a record failed) is an error with `truncated` set,
+//! after all whole records before it. Source: `PlainOutputStreamWriter` and its field writers in Aiven's
+//! commons.
+
+use memchr::{memchr, memchr2};
+use record::{NO_TIMESTAMP, RecordBlock, RecordWriter};
+
+use super::csv_raw::{self, Split};
+use super::guess::{self, Guess};
+use super::{
+    DecodeError, Decoding, EmptyField, Field, FinalNewline, FormatDecoder, Notes, ObjectHints, Skip,
+    ValueEncoding, base64_error, is_full,
+};
+
+/// The most headers that one record may have; no broker's message limit leaves room for more.
+pub(super) const MAX_HEADERS: usize = 1 << 20;
+
+/// How much of a file is looked at where its fields must be guessed.
+const GUESS_BYTES: usize = 64 << 10;
+
+/// A field that could not be decoded.
+pub(super) struct Bad {
+    /// Where, in bytes from the start of the record.
+    pub(super) at: usize,
+    pub(super) reason: String,
+    /// True where more bytes behind the end could have made it right.
+    pub(super) cut: bool,
+}
+
+/// What one attempt at a record came to.
+pub(super) enum Outcome {
+    /// A record of this many bytes, its separator included, and whether there was a separator.
+    Whole { length: usize, newline: bool },
+    /// The record's end has not come yet.
+    Incomplete,
+    /// No record.
+    Bad(Bad),
+}
+
+/// Decodes csv.
+pub struct CsvDecoder {
+    columns: Vec<Field>,
+    /// For each column, the earlier one that holds the same field.
+    twins: Vec<Option<usize>>,
+    raw_value: Option<usize>,
+    parser: Parser,
+    final_newline: FinalNewline,
+    single_record: bool,
+    guessing: bool,
+    /// True where no column holds the offset.
+    numbered: bool,
+    start_offset: Option<i64>,
+    next_start_offset: Option<i64>,
+    max_record_bytes: usize,
+    /// Bytes of content before the next record, and its line.
+    position: u64,
+    line: u64,
+    index: u64,
+    after_newline: bool,
+    finished: bool,
+}
+
+/// The part that turns fields into a record; apart, so that a record being written can borrow it.
+pub(super) struct Parser {
+    empty_key: EmptyField,
+    empty_value: EmptyField,
+    raw: bool,
+    notes: Notes,
+    /// The digits of the last number of the last record.
+    last_digits: usize,
+    previous_digits: usize,
+    ranges: Vec<(usize, usize)>,
+    /// [`EMPTY_KEY`] and [`EMPTY_VALUE`] of the record at hand.
+    empty: usize,
+}
+
+impl CsvDecoder {
+    /// A decoder for one object.
+    ///
+    /// # Errors
+    ///
+    /// Where what is known of the backup does not suffice to read the file for certain: the text says what is
+    /// missing.
+    pub fn new(decoding: &Decoding, hints: &ObjectHints) -> Result<Self, DecodeError> {
+        let mut decoder = Self {
+            columns: Vec::new(),
+            twins: Vec::new(),
+            raw_value: None,
+            parser: Parser {
+                empty_key: decoding.csv_empty_key,
+                empty_value: decoding.csv_empty_value,
+                raw: decoding.value_encoding == ValueEncoding::None,
+                notes: Notes::default(),
+                last_digits: 0,
+                previous_digits: 0,
+                ranges: Vec::new(),
+                empty: 0,
+            },
+            final_newline: decoding.csv_final_newline,
+            single_record: decoding.one_record_per_object,
+            guessing: decoding.fields.is_none(),
+            numbered: false,
+            start_offset: hints.start_offset,
+            next_start_offset: hints.next_start_offset,
+            max_record_bytes: decoding.record_limit(),
+            position: 0,
+            line: 1,
+            index: 0,
+            after_newline: false,
+            finished: false,
+        };
+        if let Some(fields) = &decoding.fields {
+            decoder.set_columns(fields)?;
+        }
+        Ok(decoder)
+    }
+
+    fn set_columns(&mut self, fields: &[Field]) -> Result<(), DecodeError> {
+        let refuse = |reason: &str| Err(DecodeError::new(reason, 0));
+        if fields.is_empty() {
+            return refuse("the list of csv fields is empty; a sink writes at least one");
+        }
+        self.columns = fields.to_vec();
+        self.twins = (0..fields.len())
+            .map(|at| fields[..at].iter().position(|field| *field == fields[at]))
+            .collect();
+        self.numbered = !fields.contains(&Field::Offset);
+        if self.numbered && self.start_offset.is_none() {
+            return refuse(
+                "the csv fields do not include the offset, and the object's name gives no start offset: \
+                 the records' offsets cannot be known",
+            );
+        }
+        self.parser.notes.numbered = self.numbered;
+        if self.parser.raw {
+            let mut values = (0..fields.len()).filter(|at| fields[*at] == Field::Value);
+            self.raw_value = values.next();
+            if values.next().is_some() {
+                return refuse(
+                    "the csv values are written unencoded (value encoding none) and the field list has them twice: \
+                     such a file cannot be taken apart",
+                );
+            }
+            if self.raw_value == Some(fields.len() - 1) && !self.single_record {
+                return refuse(
+                    "the csv values are written unencoded (value encoding none) as the only or the last field: a \
+                     newline inside a value cannot be told from the end of a record. Only where the connector ran with \
+                     file.max.records=1 is each object one record: give the connector's configuration, or say that \
+                     each object holds one record",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries the record at the start of `input`.
+    fn record(&mut self, input: &[u8], end: bool, block: &mut RecordBlock) -> Outcome {
+        let offset = match self.start_offset {
+            Some(start) if self.numbered => match start.checked_add_unsigned(self.index) {
+                Some(offset) => offset,
+                None => return Outcome::Bad(Bad::at(0, "the record's offset would pass the largest number")),
+            },
+            _ => 0,
+        };
+        let writer = block.append(offset, NO_TIMESTAMP);
+        match self.raw_value {
+            None => self.parser.record(&self.columns, &self.twins, input, end, writer),
+            Some(raw) => {
+                let split = csv_raw::split(
+                    input,
+                    end,
+                    &self.columns,
+                    raw,
+                    self.single_record,
+                    &mut self.parser.ranges,
+                );
+                match split {
+                    Split::Incomplete => Outcome::Incomplete,
+                    Split::None(bad) => Outcome::Bad(bad),
+                    Split::Whole {
+                        length,
+                        newline,
+                        lines,
+                    } => {
+                        self.parser.notes.multiline_values += u64::from(lines > 0);
+                        let ranges = std::mem::take(&mut self.parser.ranges);
+                        let result = self
+                            .parser
+                            .fields(&self.columns, &self.twins, input, &ranges, writer);
+                        self.parser.ranges = ranges;
+                        match result {
+                            Ok(()) => Outcome::Whole { length, newline },
+                            Err(bad) => Outcome::Bad(bad),
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, bytes: &[u8]) {
+        self.position += bytes.len() as u64;
+        if self.raw_value.is_some() {
+            self.line += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        } else {
+            self.line += 1;
+        }
+        self.index += 1;
+    }
+
+    fn too_long(&self, used: usize) -> DecodeError {
+        DecodeError {
+            reason: format!(
+                "the record is longer than {} bytes, the largest that is accepted",
+                self.max_record_bytes
+            ),
+            byte_offset: self.position,
+            line: Some(self.line),
+            skip: None,
+            before: used,
+            truncated: false,
+        }
+    }
+
+    /// The last record of a file with one column that ends with a newline, or is empty: a null or empty field
+    /// behind a separator, or (old versions) nothing behind a terminator.
+    fn last_empty_record(&mut self, block: &mut RecordBlock) {
+        let notes = &mut self.parser.notes;
+        notes.ambiguous_end = self.final_newline == FinalNewline::Auto;
+        let keep = match self.final_newline {
+            FinalNewline::Separator => true,
+            FinalNewline::Terminator => false,
+            // The next object's records cannot begin before this one's have ended.
+            FinalNewline::Auto => match (self.start_offset, self.next_start_offset) {
+                (Some(start), Some(next)) if next > start => start
+                    .checked_add_unsigned(self.index)
+                    .is_some_and(|offset| offset < next),
+                _ => true,
+            },
+        };
+        if keep {
+            self.record(&[], true, block);
+            self.index += 1;
+        }
+    }
+
+    fn decode_records(
+        &mut self,
+        input: &[u8],
+        end: bool,
+        block_bytes: usize,
+        block: &mut RecordBlock,
+    ) -> Result<usize, DecodeError> {
+        let mut used = 0;
+        while !is_full(block, block_bytes) {
+            let rest = &input[used..];
+            if rest.is_empty() {
+                if end && !self.finished {
+                    self.finished = true;
+                    self.parser.notes.final_newline = self.after_newline;
+                    if self.columns.len() == 1 && (self.after_newline || self.position == 0) {
+                        self.last_empty_record(block);
+                    }
+                }
+                break;
+            }
+            match self.record(rest, end, block) {
+                Outcome::Whole { length, newline } => {
+                    if length > self.max_record_bytes.saturating_add(1) {
+                        block.truncate(block.len() - 1);
+                        return Err(self.too_long(used));
+                    }
+                    self.step(&rest[..length]);
+                    used += length;
+                    self.after_newline = newline;
+                    if !newline {
+                        self.parser.note_short_end(self.columns.last());
+                        self.finished = true;
+                    }
+                }
+                Outcome::Incomplete => {
+                    if rest.len() > self.max_record_bytes {
+                        return Err(self.too_long(used));
+                    }
+                    break;
+                }
+                Outcome::Bad(bad) => {
+                    let line_end = memchr(b'\n', rest);
+                    if line_end.is_none() && !end {
+                        if rest.len() > self.max_record_bytes {
+                            return Err(self.too_long(used));
+                        }
+                        break; // The rest of the bad line has not come yet.
+                    }
+                    let length = line_end.map_or(rest.len(), |at| at + 1);
+                    let error = DecodeError {
+                        reason: bad.reason,
+                        byte_offset: self.position + bad.at as u64,
+                        line: Some(self.line),
+                        skip: Some(Skip { before: used, length }),
+                        before: used,
+                        truncated: bad.cut && end && line_end.is_none(),
+                    };
+                    self.position += length as u64;
+                    self.line += 1;
+                    self.index += 1;
+                    self.after_newline = line_end.is_some();
+                    self.finished = line_end.is_none();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(used)
+    }
+}
+
+impl FormatDecoder for CsvDecoder {
+    fn decode(
+        &mut self,
+        input: &[u8],
+        end: bool,
+        block_bytes: usize,
+        block: &mut RecordBlock,
+    ) -> Result<usize, DecodeError> {
+        if self.guessing {
+            if !end && input.len() < GUESS_BYTES {
+                return Ok(0);
+            }
+            let guess: Guess = guess::fields(input, end, self.start_offset)
+                .map_err(|reason| DecodeError::new(&reason, 0))?;
+            self.set_columns(&guess.fields)?;
+            self.parser.notes.guess = Some(guess);
+            self.guessing = false;
+        }
+        self.decode_records(input, end, block_bytes, block)
+    }
+
+    fn notes(&self) -> Notes {
+        self.parser.notes.clone()
+    }
+}
+
+impl Bad {
+    pub(super) fn at(at: usize, reason: impl Into<String>) -> Self {
+        Self {
+            at,
+            reason: reason.into(),
+            cut: false,
+        }
+    }
+}
+
+impl Parser {
+    /// The record at the start of `input`, all of whose fields are free of commas and newlines.
+    fn record(
+        &mut self,
+        columns: &[Field],
+        twins: &[Option<usize>],
+        input: &[u8],
+        end: bool,
+        mut writer: RecordWriter<'_>,
+    ) -> Outcome {
+        let mut start = 0;
+        let mut length = 0;
+        let mut newline = false;
+        let count = columns.len();
+        let has_twins = twins.iter().any(Option::is_some);
+        self.ranges.clear();
+        self.empty = 0;
+        for (at, column) in columns.iter().enumerate() {
+            let rest = &input[start..];
+            let (field, delimiter) = match memchr2(b',', b'\n', rest) {
+                Some(stop) => (&rest[..stop], rest[stop]),
+                None if !end => return Outcome::Incomplete,
+                None => (rest, b'\n'),
+            };
+            let stop = start + field.len();
+            let at_end = stop == input.len();
+            let last = at + 1 == count;
+            if (delimiter == b',') == last {
+                let reason = if last {
+                    format!("the record has more than {count} fields ({})", names(columns))
+                } else {
+                    format!("the record has {} of {count} fields ({})", at + 1, names(columns))
+                };
+                return Outcome::Bad(Bad {
+                    at: stop,
+                    reason,
+                    cut: at_end,
+                });
+            }
+            if has_twins {
+                self.ranges.push((start, stop));
+            }
+            if let Err(mut bad) = self.field(*column, field, at_end, &mut writer) {
+                bad.at += start;
+                return Outcome::Bad(bad);
+            }
+            if let Some(twin) = twins[at]
+                && let Some((from, to)) = self.ranges.get(twin)
+                && &input[*from..*to] != field
+            {
+                return Outcome::Bad(Bad::at(
+                    start,
+                    format!("the two {} fields of the record differ", name(*column)),
+                ));
+            }
+            newline = !at_end;
+            length = stop + usize::from(newline);
+            start = length;
+        }
+        writer.finish();
+        self.count_empty();
+        Outcome::Whole { length, newline }
+    }
+
+    /// The record whose fields lie at `ranges`.
+    fn fields(
+        &mut self,
+        columns: &[Field],
+        twins: &[Option<usize>],
+        input: &[u8],
+        ranges: &[(usize, usize)],
+        mut writer: RecordWriter<'_>,
+    ) -> Result<(), Bad> {
+        self.empty = 0;
+        for ((at, column), (start, stop)) in columns.iter().enumerate().zip(ranges) {
+            let field = &input[*start..*stop];
+            self.field(*column, field, *stop == input.len(), &mut writer)
+                .map_err(|bad| Bad {
+                    at: bad.at + start,
+                    ..bad
+                })?;
+            if let Some(twin) = twins[at] {
+                let (from, to) = ranges[twin];
+                if &input[from..to] != field {
+                    return Err(Bad::at(
+                        *start,
+                        format!("the two {} fields of the record differ", name(*column)),
+                    ));
+                }
+            }
+        }
+        writer.finish();
+        self.count_empty();
+        Ok(())
+    }
+
+    #[inline]
+    fn field(
+        &mut self,
+        column: Field,
+        field: &[u8],
+        at_end: bool,
+        writer: &mut RecordWriter<'_>,
+    ) -> Result<(), Bad> {
+        match column {
+            Field::Key => {
+                if field.is_empty() {
+                    self.empty |= EMPTY_KEY;
+                    match self.empty_key {
+                        EmptyField::Null => writer.key_null(),
+                        EmptyField::Empty => writer.key(b""),
+                    }
+                    Ok(())
+                } else {
+                    writer
+                        .key_with(|buffer| decode_base64(field, buffer))
+                        .map_err(|()| base64_bad("key", field, 0, at_end))
+                }
+            }
+            Field::Value => {
+                if field.is_empty() {
+                    self.empty |= EMPTY_VALUE;
+                    match self.empty_value {
+                        EmptyField::Null => writer.value_null(),
+                        EmptyField::Empty => writer.value(b""),
+                    }
+                    Ok(())
+                } else if self.raw {
+                    writer.value(field);
+                    Ok(())
+                } else {
+                    writer
+                        .value_with(|buffer| decode_base64(field, buffer))
+                        .map_err(|()| base64_bad("value", field, 0, at_end))
+                }
+            }
+            Field::Offset => {
+                let offset = number(field).filter(|offset| *offset >= 0);
+                self.last_digits = field.len();
+                match offset {
+                    Some(offset) => writer.offset(offset),
+                    None => return Err(number_bad("offset", field, at_end)),
+                }
+                Ok(())
+            }
+            Field::Timestamp => {
+                self.previous_digits = self.last_digits;
+                self.last_digits = field.len();
+                // The text `null` was written by the S3 sink up to 2.6.0.
+                let timestamp = match field {
+                    b"" | b"null" => NO_TIMESTAMP,
+                    _ => match number(field) {
+                        Some(timestamp) => timestamp,
+                        None => return Err(number_bad("timestamp", field, at_end)),
+                    },
+                };
+                writer.timestamp(timestamp);
+                Ok(())
+            }
+            Field::Headers => headers(field, at_end, writer),
+        }
+    }
+
+    fn count_empty(&mut self) {
+        if self.empty != 0 {
+            self.notes.empty_keys += u64::from(self.empty & EMPTY_KEY != 0);
+            self.notes.empty_values += u64::from(self.empty & EMPTY_VALUE != 0);
+            self.empty = 0;
+        }
+    }
+
+    /// A number at the very end of a file without a final newline may have been cut without a trace; one that
+    /// is shorter than in the record before is worth a word.
+    fn note_short_end(&mut self, last: Option<&Field>) {
+        if last == Some(&Field::Timestamp) && self.last_digits < self.previous_digits {
+            self.notes.suspicious_end = true;
+        }
+    }
+}
+
+const EMPTY_KEY: usize = 1;
+const EMPTY_VALUE: usize = 2;
+
+/// Appends the bytes behind `text` (standard alphabet, padded, nothing else in between) to `buffer`.
+#[inline]
+pub(super) fn decode_base64(text: &[u8], buffer: &mut Vec<u8>) -> Result<(), ()> {
+    // Ahead of the decoder's own exact reservation, so that a growing buffer doubles.
+    buffer.reserve(text.len() / 4 * 3);
+    base64_simd::STANDARD.decode_append(text, buffer).map_err(drop)
+}
+
+fn base64_bad(what: &str, field: &[u8], start: usize, at_end: bool) -> Bad {
+    let (at, reason) = base64_error(field);
+    Bad {
+        at: start + at,
+        reason: format!("the {what} is not base64: {reason}"),
+        // Cut text is wrong in its length only.
+        cut: at_end && at == field.len(),
+    }
+}
+
+fn number_bad(what: &str, field: &[u8], at_end: bool) -> Bad {
+    let shown = field[..field.len().min(40)].escape_ascii();
+    let cut = at_end && (field.is_empty() || field == b"-" || b"null".starts_with(field));
+    Bad {
+        at: 0,
+        reason: if field.is_empty() {
+            format!("the {what} is missing")
+        } else {
+            format!("the {what} is not a number: \"{shown}\"")
+        },
+        cut,
+    }
+}
+
+/// A decimal 64-bit number with an optional minus sign and nothing else around it.
+#[inline]
+pub(super) fn number(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    let mut value = 0u64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    if negative {
+        0i64.checked_sub_unsigned(value)
+    } else {
+        i64::try_from(value).ok()
+    }
+}
+
+/// `base64(name):base64(value);` for each header.
+fn headers(field: &[u8], at_end: bool, writer: &mut RecordWriter<'_>) -> Result<(), Bad> {
+    let mut start = 0;
+    let mut count = 0;
+    while start < field.len() {
+        let rest = &field[start..];
+        let Some(colon) = memchr(b':', rest) else {
+            return Err(Bad {
+                at: field.len(),
+                reason: "a header has no `:` behind its name".into(),
+                cut: at_end,
+            });
+        };
+        let Some(semicolon) = memchr(b';', &rest[colon + 1..]) else {
+            return Err(Bad {
+                at: field.len(),
+                reason: "the last header has no `;` behind it: the record is not complete".into(),
+                cut: at_end,
+            });
+        };
+        let (name, value) = (&rest[..colon], &rest[colon + 1..][..semicolon]);
+        let mut value_fails = false;
+        writer
+            .header_with(
+                |buffer| decode_base64(name, buffer),
+                Some(|buffer: &mut Vec<u8>| {
+                    decode_base64(value, buffer).inspect_err(|()| value_fails = true)
+                }),
+            )
+            .map_err(|()| {
+                if value_fails {
+                    base64_bad("header value", value, start + colon + 1, false)
+                } else {
+                    base64_bad("header name", name, start, false)
+                }
+            })?;
+        count += 1;
+        if count > MAX_HEADERS {
+            return Err(Bad::at(
+                start,
+                format!("the record has more than {MAX_HEADERS} headers"),
+            ));
+        }
+        start += colon + 1 + semicolon + 1;
+    }
+    Ok(())
+}
+
+/// The connector's word for a field.
+pub(super) fn name(field: Field) -> &'static str {
+    match field {
+        Field::Key => "key",
+        Field::Value => "value",
+        Field::Offset => "offset",
+        Field::Timestamp => "timestamp",
+        Field::Headers => "headers",
+    }
+}
+
+pub(super) fn names(fields: &[Field]) -> String {
+    fields
+        .iter()
+        .map(|field| name(*field))
+        .collect::<Vec<_>>()
+        .join(",")
+}
