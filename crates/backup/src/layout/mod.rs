@@ -194,6 +194,11 @@ impl Generation {
         self.pattern.parts().contains(&Part::Topic)
     }
 
+    /// The prefix whose folder this is, where [`Layout::or_folder`] made it.
+    pub(crate) fn folder_prefix(&self) -> Option<&str> {
+        self.folder.then(|| self.prefix.trim_end_matches('/'))
+    }
+
     /// The same names in the folder that the prefix names.
     fn in_folder(&self) -> Option<Self> {
         if self.prefix.is_empty() || self.prefix.ends_with('/') {

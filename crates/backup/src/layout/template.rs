@@ -15,7 +15,7 @@ pub const DEFAULT_TEMPLATE: &str = "{{topic}}-{{partition}}-{{start_offset}}";
 const LONGEST_TEMPLATE: usize = 8192;
 
 /// Which records share an object, as the template's variables decide it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grouping {
     /// A run of records of one partition.
