@@ -87,9 +87,9 @@ impl RawBatch {
 
     /// The records, to be read in blocks. The checksum is compared first. Control batches give theirs too; see
     /// [`BatchHeader::is_control`].
-    pub fn records(&self) -> Result<BatchRecords<'_>, DecodeError> {
+    pub fn records(&self) -> Result<BatchRecords, DecodeError> {
         self.check_crc()?;
-        BatchRecords::new(self.header, &self.bytes[BATCH_HEADER_BYTES..])
+        BatchRecords::new(self.header, self.bytes.slice(BATCH_HEADER_BYTES..))
     }
 
     /// What a control batch says; `None` for a batch of data.
@@ -116,19 +116,19 @@ impl RawBatch {
 }
 
 /// Reads the records of one batch.
-pub struct BatchRecords<'a> {
+pub struct BatchRecords {
     header: BatchHeader,
     left: i32,
-    source: Source<'a>,
+    source: Source,
 }
 
-impl<'a> BatchRecords<'a> {
-    pub(super) fn new(header: BatchHeader, records: &'a [u8]) -> Result<Self, DecodeError> {
+impl BatchRecords {
+    pub(super) fn new(header: BatchHeader, records: Bytes) -> Result<Self, DecodeError> {
         let codec = header.compression().ok_or_else(|| DecodeError::Malformed {
             base_offset: header.base_offset,
             message: format!("its codec {} is not known", header.attributes & 0x07),
         })?;
-        let reader = decompress::reader(codec, records).map_err(|error| DecodeError::Decompress {
+        let reader = decompress::reader(codec, records.clone()).map_err(|error| DecodeError::Decompress {
             base_offset: header.base_offset,
             codec,
             message: error.to_string(),
@@ -139,7 +139,10 @@ impl<'a> BatchRecords<'a> {
                 buffer: Vec::new(),
                 start: 0,
             },
-            None => Source::Plain(records),
+            None => Source::Plain {
+                bytes: records,
+                start: 0,
+            },
         };
         Ok(Self {
             header,
@@ -226,10 +229,13 @@ fn take_bytes<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 }
 
 /// Where the uncompressed bytes of the records come from.
-enum Source<'a> {
-    Plain(&'a [u8]),
+enum Source {
+    Plain {
+        bytes: Bytes,
+        start: usize,
+    },
     Stream {
-        reader: Box<dyn Read + Send + 'a>,
+        reader: Box<dyn Read + Send>,
         buffer: Vec<u8>,
         start: usize,
     },
@@ -259,7 +265,7 @@ impl Problem {
 
 const CUT_OFF: Problem = Problem::Message("its records end too early");
 
-impl Source<'_> {
+impl Source {
     /// The next record's bytes, without its length.
     fn record(&mut self) -> Result<&[u8], Problem> {
         let (length, used) = loop {
@@ -283,10 +289,10 @@ impl Source<'_> {
             }
         }
         match self {
-            Source::Plain(bytes) => {
-                let (record, rest) = bytes.split_at(used + length);
-                *bytes = rest;
-                Ok(&record[used..])
+            Source::Plain { bytes, start } => {
+                let record = &bytes[*start + used..*start + used + length];
+                *start += used + length;
+                Ok(record)
             }
             Source::Stream { buffer, start, .. } => {
                 let record = &buffer[*start + used..*start + used + length];
@@ -298,7 +304,7 @@ impl Source<'_> {
 
     fn available(&self) -> &[u8] {
         match self {
-            Source::Plain(bytes) => bytes,
+            Source::Plain { bytes, start } => &bytes[*start..],
             Source::Stream { buffer, start, .. } => &buffer[*start..],
         }
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Read};
 
+use bytes::{Buf, Bytes};
+
 use super::Compression;
 
 /// The largest snappy block that is unpacked; snappy-java writes 32 KiB, librdkafka one block for a whole batch.
@@ -9,32 +11,34 @@ const MAX_SNAPPY_BLOCK: usize = 256 << 20;
 const XERIAL_MAGIC: &[u8] = &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 
 /// A reader of the uncompressed records, or `None` where they are not compressed.
-pub(super) fn reader<'a>(
-    codec: Compression,
-    bytes: &'a [u8],
-) -> io::Result<Option<Box<dyn Read + Send + 'a>>> {
+pub(super) fn reader(codec: Compression, bytes: Bytes) -> io::Result<Option<Box<dyn Read + Send>>> {
     Ok(match codec {
         Compression::None => None,
-        Compression::Gzip => Some(Box::new(flate2::bufread::MultiGzDecoder::new(bytes))),
+        Compression::Gzip => Some(Box::new(flate2::bufread::MultiGzDecoder::new(bytes.reader()))),
         Compression::Snappy => Some(Box::new(SnappyReader::new(bytes))),
-        Compression::Lz4 => Some(Box::new(lz4_flex::frame::FrameDecoder::new(bytes))),
-        Compression::Zstd => Some(Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?)),
+        Compression::Lz4 => Some(Box::new(lz4_flex::frame::FrameDecoder::new(bytes.reader()))),
+        Compression::Zstd => Some(Box::new(zstd::stream::read::Decoder::with_buffer(
+            bytes.reader(),
+        )?)),
     })
 }
 
 /// Snappy in xerial framing, or one bare block, as some clients write it.
-struct SnappyReader<'a> {
-    input: &'a [u8],
+struct SnappyReader {
+    input: Bytes,
     framed: bool,
     block: Vec<u8>,
     position: usize,
 }
 
-impl<'a> SnappyReader<'a> {
-    fn new(input: &'a [u8]) -> Self {
+impl SnappyReader {
+    fn new(mut input: Bytes) -> Self {
         let framed = input.starts_with(XERIAL_MAGIC) && input.len() >= 16;
+        if framed {
+            input.advance(16);
+        }
         Self {
-            input: if framed { &input[16..] } else { input },
+            input,
             framed,
             block: Vec::new(),
             position: 0,
@@ -44,21 +48,18 @@ impl<'a> SnappyReader<'a> {
     fn next_block(&mut self) -> io::Result<()> {
         let invalid = |message: &str| io::Error::new(io::ErrorKind::InvalidData, message);
         let compressed = if self.framed {
-            let (length, rest) = self
-                .input
-                .split_first_chunk::<4>()
-                .ok_or_else(|| invalid("a block's length is cut off"))?;
-            let length = u32::from_be_bytes(*length) as usize;
-            if length > rest.len() {
+            if self.input.len() < 4 {
+                return Err(invalid("a block's length is cut off"));
+            }
+            let length = self.input.get_u32() as usize;
+            if length > self.input.len() {
                 return Err(invalid("a block is cut off"));
             }
-            let (compressed, rest) = rest.split_at(length);
-            self.input = rest;
-            compressed
+            self.input.split_to(length)
         } else {
             std::mem::take(&mut self.input)
         };
-        let length = snap::raw::decompress_len(compressed).map_err(io::Error::other)?;
+        let length = snap::raw::decompress_len(&compressed).map_err(io::Error::other)?;
         // Snappy cannot do better than 64 bytes out of 3, so a length beyond that is a lie.
         if length > MAX_SNAPPY_BLOCK || length / 22 > compressed.len() {
             return Err(invalid("a block claims an impossible size"));
@@ -66,13 +67,13 @@ impl<'a> SnappyReader<'a> {
         self.block.resize(length, 0);
         self.position = 0;
         snap::raw::Decoder::new()
-            .decompress(compressed, &mut self.block)
+            .decompress(&compressed, &mut self.block)
             .map_err(io::Error::other)?;
         Ok(())
     }
 }
 
-impl Read for SnappyReader<'_> {
+impl Read for SnappyReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.position == self.block.len() {
             if self.input.is_empty() {

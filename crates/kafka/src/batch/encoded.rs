@@ -3,6 +3,7 @@ use std::fmt;
 use bytes::{Bytes, BytesMut};
 
 use super::header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START};
+use super::{BatchRecords, DecodeError};
 
 /// Who wrote a batch, for the broker's duplicate detection: producer id, epoch and the first record's sequence
 /// number.
@@ -115,6 +116,11 @@ impl EncodedBatch {
     /// The bytes behind the header.
     pub fn records(&self) -> &Bytes {
         &self.records
+    }
+
+    /// Decodes the records again; their offsets count from 0.
+    pub fn decode(&self) -> Result<BatchRecords, DecodeError> {
+        BatchRecords::new(self.fields, self.records.clone())
     }
 
     /// The whole batch in one piece; copies the records.

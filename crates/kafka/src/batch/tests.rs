@@ -154,7 +154,7 @@ proptest! {
         header.attributes = i16::from(codec);
         header.record_count = count;
         let mut block = RecordBlock::new();
-        if let Ok(mut records) = BatchRecords::new(header, &bytes) {
+        if let Ok(mut records) = BatchRecords::new(header, bytes.into()) {
             while let Ok(true) = records.read(&mut block, 1 << 20) {}
         }
     }
@@ -359,7 +359,7 @@ fn lz4_frames_with_linked_blocks_and_bare_snappy_blocks_are_read() {
     for (attributes, records) in cases {
         let header = BatchHeader { attributes, ..header };
         let mut back = RecordBlock::new();
-        BatchRecords::new(header, &records)
+        BatchRecords::new(header, records.into())
             .unwrap()
             .read(&mut back, 1 << 20)
             .unwrap();
@@ -412,7 +412,7 @@ fn old_formats_and_wrong_counts_are_told_apart() {
             record_count,
             ..header
         };
-        let mut records = BatchRecords::new(header, &batch[BATCH_HEADER_BYTES..]).unwrap();
+        let mut records = BatchRecords::new(header, batch.slice(BATCH_HEADER_BYTES..)).unwrap();
         assert!(
             records.read(&mut RecordBlock::new(), 1 << 20).is_err(),
             "{record_count}"
