@@ -14,6 +14,7 @@ use testkit::consumer;
 use testkit::fidelity::{Expectation, Offsets, Outcome, expectation};
 use testkit::golden::GoldenSet;
 
+use crate::storage::{Kind, Storage};
 use crate::{project, say, test, verdict};
 
 /// Restores every golden backup in a folder or .tar.xz into a real broker and compares with what was in Kafka.
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// Only sets whose name holds this.
     #[arg(long)]
     only: Option<String>,
+    /// Where the backups are restored from; several joined by commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "local")]
+    storage: Vec<Kind>,
     /// Kafka's version, by its beginning.
     #[arg(long, default_value = "4.1")]
     kafka: String,
@@ -81,37 +85,56 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     ));
     let broker = Broker::builder(version).start()?;
 
-    let (mut good, mut bad, mut later) = (0, Vec::new(), 0);
-    for set in &sets {
-        let ending = match NOT_YET.iter().find(|(_, holds)| holds(set)) {
-            Some((reason, _)) => Ending::Later(reason),
-            None => restore(&binary, &broker, set)
-                .unwrap_or_else(|error| Ending::Bad(format!("the check itself failed: {error:#}"))),
-        };
-        match ending {
-            Ending::Good(text) => {
-                good += 1;
-                say::line(&format!("ok       {}: {text}", set.name));
-            }
-            Ending::Bad(text) => {
-                bad.push(set.name.as_str());
-                say::line(&format!("FAILED   {}: {text}", set.name));
-            }
-            Ending::Later(reason) => {
-                later += 1;
-                say::line(&format!("not yet  {}: {reason}", set.name));
-            }
+    let mut count = Count::default();
+    for kind in &arguments.storage {
+        let storage = Storage::start(*kind)?;
+        for set in &sets {
+            let ending = match NOT_YET.iter().find(|(_, holds)| holds(set)) {
+                Some((reason, _)) => Ending::Later(reason),
+                None => restore(&binary, &broker, &storage, set)
+                    .unwrap_or_else(|error| Ending::Bad(format!("the check itself failed: {error:#}"))),
+            };
+            count.add(&format!("{} from {}", set.name, storage.name()), &ending);
         }
     }
     say::line(&format!(
-        "{good} golden sets as they must be, {} failed, {later} not yet",
-        bad.len()
+        "{} restores as they must be, {} failed, {} not yet",
+        count.good,
+        count.bad.len(),
+        count.later
     ));
-    if bad.is_empty() {
+    if count.bad.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    say::problem(&format!("these golden sets failed: {}", bad.join(", ")));
+    say::problem(&format!("these failed: {}", count.bad.join(", ")));
     Ok(ExitCode::FAILURE)
+}
+
+#[derive(Default)]
+struct Count {
+    good: usize,
+    bad: Vec<String>,
+    later: usize,
+}
+
+impl Count {
+    /// Counts an ending and says it in one line (more where it is bad).
+    fn add(&mut self, what: &str, ending: &Ending) {
+        match ending {
+            Ending::Good(text) => {
+                self.good += 1;
+                say::line(&format!("ok       {what}: {text}"));
+            }
+            Ending::Bad(text) => {
+                self.bad.push(what.to_string());
+                say::line(&format!("FAILED   {what}: {text}"));
+            }
+            Ending::Later(reason) => {
+                self.later += 1;
+                say::line(&format!("not yet  {what}: {reason}"));
+            }
+        }
+    }
 }
 
 /// The folder of the sets; an archive is unpacked into a temporary one.
@@ -138,19 +161,18 @@ fn folder_of(path: &Path) -> Result<(PathBuf, Option<TempDir>)> {
 }
 
 /// Restores one set into fresh topics and judges what stands there.
-fn restore(binary: &Path, broker: &Broker, set: &GoldenSet) -> Result<Ending> {
+fn restore(binary: &Path, broker: &Broker, storage: &Storage, set: &GoldenSet) -> Result<Ending> {
     let bootstrap = broker.bootstrap();
     let topics = set.topics();
     for (topic, partitions) in &topics {
         project::create_topic(&bootstrap, topic, *partitions)?;
     }
     let folder = tempfile::tempdir()?;
-    let backup = folder.path().join("backup");
     let config = folder.path().join("config.json");
-    set.write_to(&backup)?;
+    let source = storage.fill(set, folder.path())?;
     fs::write(
         &config,
-        serde_json::to_vec(&project::local_config(&bootstrap, &backup))?,
+        serde_json::to_vec(&project::config(&bootstrap, &source))?,
     )?;
 
     let expected: Expectation = expectation(set, Offsets::Ignored);

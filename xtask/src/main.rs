@@ -7,6 +7,7 @@ mod goldens;
 mod project;
 mod quickstart;
 mod say;
+mod storage;
 mod test;
 mod verdict;
 

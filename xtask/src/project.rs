@@ -68,10 +68,10 @@ pub(crate) fn create_topic(bootstrap: &str, topic: &str, partitions: i32) -> Res
     )
 }
 
-/// A config file in the original tool's JSON form: a plain broker, a local folder.
-pub(crate) fn local_config(bootstrap: &str, folder: &Path) -> serde_json::Value {
+/// A config file in the original tool's JSON form, for a broker in plain text.
+pub(crate) fn config(bootstrap: &str, object_storage: &serde_json::Value) -> serde_json::Value {
     serde_json::json!({
         "kafka": { "kafka_url": bootstrap },
-        "object_storage": { "type": "local", "path": folder },
+        "object_storage": object_storage,
     })
 }

@@ -13,6 +13,7 @@ use testkit::fidelity::{self, Offsets};
 use testkit::golden::GoldenSet;
 use testkit::record::TruthRecord;
 
+use crate::storage::Storage;
 use crate::{project, say, test};
 
 /// The backup that is restored: written by Aiven's GCS sink connector 3.4.2 as gzipped csv, complete.
@@ -51,12 +52,11 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     let folder = tempfile::Builder::new()
         .prefix("kafka-restore-quickstart-")
         .tempdir()?;
-    let backup = folder.path().join("backup");
     let config = folder.path().join("config.json");
-    set.write_to(&backup)?;
+    let source = Storage::Local.fill(&set, folder.path())?;
     fs::write(
         &config,
-        serde_json::to_vec_pretty(&project::local_config(&bootstrap, &backup))?,
+        serde_json::to_vec_pretty(&project::config(&bootstrap, &source))?,
     )?;
     say::step(&format!(
         "the backup: {} objects that a sink connector wrote from {} records",

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use testkit::emulators::{AzureEmulator, FakeGcsServer, S3Emulator};
 use testkit::jars::KafkaVersion;
 
 use crate::{project, say};
@@ -38,6 +39,13 @@ fn prepare() -> Result<()> {
     for version in KafkaVersion::ALL {
         install_kafka(version)?;
     }
+    say::step(
+        "object-store emulators: moto (Python), azurite (Node), fake-gcs-server (Go, where it is there)",
+    );
+    // Starting each once downloads it where it is missing, and shows early that it runs.
+    S3Emulator::start()?;
+    AzureEmulator::start()?;
+    FakeGcsServer::start()?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod certificates;
 pub mod consumer;
+pub mod emulators;
 pub mod fidelity;
 pub mod golden;
 pub mod jars;
