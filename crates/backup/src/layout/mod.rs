@@ -3,9 +3,10 @@
 //! A [`Layout`] is a literal prefix and one or several ways of naming ([`Generation`]), since the names of one
 //! topic change over the years: templates are edited, suffixes come and go, the S3 sink changed its padding
 //! twice. Keys are matched from end to end, never in part, so `orders` cannot take an object of `orders-1`; a
-//! key with more than one reading is [`KeyMatch::Ambiguous`], not guessed.
-//!
+//! key with more than one reading is [`KeyMatch::Ambiguous`], not guessed. [`connector`] makes a layout of a
+//! sink's own configuration.
 
+pub mod connector;
 mod digits;
 mod form;
 mod legacy;
