@@ -1,7 +1,32 @@
 //! The raw-key object store: one small trait over GCS, S3, Azure Blob, a local folder and memory.
 //!
 //! Keys are strings exactly as the provider has them: nothing is trimmed, decoded or normalised, and `a//b`,
-//! `/a`, `a%2Fb` and `a b` are five different keys from `a/b`.
+//! `/a`, `a%2Fb` and `a b` are five different keys from `a/b`. One conformance suite holds all stores to that
+//! (`tests/storage`).
+//!
+//! [`url`] says where a store is, [`open`] opens it, [`reader`] reads objects to their end whatever breaks, and
+//! [`rate_limit`], [`metering`] and [`faults`] wrap a store. The providers share [`http`]: credentials and
+//! signatures come from `object_store`, requests and listings are our own, since its paths cannot hold every key.
+
+#[cfg(feature = "aws-config")]
+mod aws_sdk;
+pub mod azure;
+pub mod faults;
+pub mod gcs;
+#[cfg(feature = "google-cloud-auth")]
+mod google_auth;
+mod http;
+mod listing;
+pub mod local;
+pub mod memory;
+pub mod metering;
+mod open;
+pub mod rate_limit;
+pub mod reader;
+mod refusal;
+mod retry;
+pub mod s3;
+pub mod url;
 
 use std::fmt;
 use std::ops::Range;
@@ -9,6 +34,9 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+
+pub use open::open;
+pub use retry::RetryPolicy;
 
 /// What a listing or a read says of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +61,8 @@ pub struct ObjectBody {
     pub meta: ObjectMeta,
     /// The range of stored bytes that `chunks` gives, end exclusive.
     pub range: Range<u64>,
-    /// The bytes, in order. An error ends the stream; [`reader::ObjectReader`] goes on from there.
+    /// The bytes, in order. An error ends the stream; [`reader::ObjectReader`] goes on from there. A store that
+    /// speaks over a network ends it with a retryable error where no bytes come for a while.
     pub chunks: BoxStream<'static, Result<Bytes, StorageError>>,
 }
 
@@ -67,13 +96,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Deletes an object; one that is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// How many requests had to be tried anew so far.
+    fn retries(&self) -> u64 {
+        0
+    }
 }
 
 /// A request to the store that failed for good, or whose retries are used up.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {operation} {location}{}: {message}", key.as_deref().map(|key| format!("/{key}")).unwrap_or_default())]
 pub struct StorageError {
-    /// What was tried: `list`, `read`, `write`, `delete`.
+    /// What was tried: `open`, `list`, `read`, `write`, `delete`.
     pub operation: &'static str,
     /// The store's [`location`](Store::location).
     pub location: String,
@@ -88,7 +122,7 @@ pub struct StorageError {
 }
 
 /// Kinds of [`StorageError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StorageErrorKind {
     /// No such object.
     NotFound,
@@ -104,4 +138,53 @@ pub enum StorageErrorKind {
     Unreachable,
     /// Any other answer.
     Other,
+}
+
+impl fmt::Debug for ObjectBody {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ObjectBody")
+            .field("meta", &self.meta)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StorageError {
+    /// An error that retrying does not help against.
+    pub fn new(
+        operation: &'static str,
+        location: &str,
+        key: Option<&str>,
+        kind: StorageErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            operation,
+            location: location.to_owned(),
+            key: key.map(str::to_owned),
+            kind,
+            message: message.into(),
+            retryable: false,
+        }
+    }
+
+    /// The same error, with [`retryable`](Self::retryable) set.
+    pub fn retryable(self) -> Self {
+        Self {
+            retryable: true,
+            ..self
+        }
+    }
+}
+
+/// `wanted` (end exclusive) cut to an object of `size` bytes; never inverted.
+pub(crate) fn cut_range(wanted: Option<Range<u64>>, size: u64) -> Range<u64> {
+    match wanted {
+        None => 0..size,
+        Some(range) => {
+            let start = range.start.min(size);
+            start..range.end.clamp(start, size)
+        }
+    }
 }

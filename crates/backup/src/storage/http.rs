@@ -1,0 +1,671 @@
+//! What GCS, S3 and Azure share: requests over HTTP with retries, listings by pages, and bodies with a time limit.
+//!
+//! A [`Provider`] says how URLs are built, requests signed and pages read; [`HttpStore`] makes a [`Store`] of it.
+//! Keys go into URLs as they are, percent-encoded, so every key that the provider can hold can be read, but for one
+//! limit: the URL library resolves `.` and `..` between slashes, whatever their encoding.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::client::{
+    ClientOptions, HttpClient, HttpConnector, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponseBody,
+    ReqwestConnector,
+};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LAST_MODIFIED, RANGE,
+};
+use reqwest::{Method, StatusCode};
+
+use super::listing::{Page, milliseconds_http, version_of_tag};
+use super::refusal::{Failure, judge, shorten};
+use super::{
+    ObjectBody, ObjectMeta, ObjectVersion, RetryPolicy, StorageError, StorageErrorKind, Store, cut_range,
+};
+
+/// How many objects one page of a listing holds; the least that all providers allow.
+pub(super) const PAGE_OBJECTS: usize = 1_000;
+/// Longest page of a listing: 1 000 keys of 1 024 bytes, each byte escaped, and their properties.
+const LONGEST_PAGE: usize = 16 << 20;
+/// Longest part of an error's body that is read.
+const LONGEST_REFUSAL: usize = 64 << 10;
+/// Tries before giving up on an endpoint that has never answered: most likely its name is wrong.
+const FIRST_CONTACT_ATTEMPTS: u32 = 4;
+
+/// What differs between the stores that speak HTTP.
+#[async_trait]
+pub(super) trait Provider: fmt::Debug + Send + Sync + 'static {
+    /// The URL of an object, its key percent-encoded.
+    fn object_url(&self, key: &str) -> String;
+
+    /// The URL of a page of the listing.
+    fn list_url(&self, prefix: &str, token: Option<&str>) -> String;
+
+    /// Reads a page of the listing.
+    fn parse_page(&self, body: &[u8]) -> Result<Page, String>;
+
+    /// Headers that every request for an object's bytes has.
+    fn get_headers(&self) -> &[(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Headers that every write has.
+    fn put_headers(&self) -> &[(&'static str, &'static str)] {
+        &[]
+    }
+
+    /// Signs the request.
+    async fn authorise(&self, request: &mut HttpRequest) -> Result<(), String>;
+
+    /// Learns from a refusal, such as the region of a bucket; true where the request should be sent again at once.
+    fn learn(&self, _status: StatusCode, _headers: &HeaderMap) -> bool {
+        false
+    }
+}
+
+/// An HTTP client for object stores and for fetching credentials; answers are never decompressed.
+pub(super) fn client_options() -> ClientOptions {
+    // The providers of TLS are a matter of the whole process; where the program has chosen one, it stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    ClientOptions::new()
+        .with_allow_http(true)
+        .with_timeout_disabled()
+        .with_connect_timeout(Duration::from_secs(10))
+        .with_user_agent(HeaderValue::from_static(concat!(
+            "kafka-restore/",
+            env!("CARGO_PKG_VERSION")
+        )))
+}
+
+/// How often fetching a credential is tried.
+pub(super) fn credential_retries() -> object_store::RetryConfig {
+    object_store::RetryConfig {
+        max_retries: 4,
+        retry_timeout: Duration::from_secs(30),
+        ..object_store::RetryConfig::default()
+    }
+}
+
+/// A provider's bucket.
+#[derive(Debug)]
+pub(super) struct HttpStore<P> {
+    provider: P,
+    location: String,
+    client: HttpClient,
+    policy: RetryPolicy,
+    retries: AtomicU64,
+    /// True once the endpoint has given any answer.
+    answered: AtomicBool,
+}
+
+/// One request, as it is sent again and again.
+struct Call<'a> {
+    operation: &'static str,
+    key: &'a str,
+    method: Method,
+    url: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+}
+
+/// An answer that is no refusal.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// The body, where it was asked for as a whole.
+    whole: Bytes,
+    /// The body, where it was not.
+    body: HttpResponseBody,
+}
+
+impl<P: Provider> HttpStore<P> {
+    pub(super) fn new(provider: P, location: String, policy: RetryPolicy) -> Result<Self, StorageError> {
+        let client = ReqwestConnector::default()
+            .connect(&client_options())
+            .map_err(|error| {
+                StorageError::new(
+                    "open",
+                    &location,
+                    None,
+                    StorageErrorKind::Other,
+                    shorten(&error.to_string()),
+                )
+            })?;
+        let (retries, answered) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Self {
+            provider,
+            location,
+            client,
+            policy,
+            retries,
+            answered,
+        })
+    }
+
+    fn error(&self, operation: &'static str, key: &str, failure: Failure) -> StorageError {
+        let error = StorageError::new(
+            operation,
+            &self.location,
+            Some(key),
+            failure.kind,
+            failure.message,
+        );
+        if failure.retryable {
+            error.retryable()
+        } else {
+            error
+        }
+    }
+
+    /// Sends a request until it is answered or the tries are used up. With `longest_body` the body is read too, and
+    /// a body that breaks counts as a failed try.
+    async fn call(&self, call: &Call<'_>, longest_body: Option<usize>) -> Result<Answer, StorageError> {
+        let mut attempt = 0;
+        let mut lessons = 0;
+        loop {
+            attempt += 1;
+            let failure = match self.attempt(call, longest_body, &mut lessons).await {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => {
+                    self.retries.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            let unknown = failure.unconnected && !self.answered.load(Ordering::Relaxed);
+            let attempts = if unknown {
+                FIRST_CONTACT_ATTEMPTS.min(self.policy.attempts)
+            } else {
+                self.policy.attempts
+            };
+            if !failure.retryable || attempt >= attempts {
+                return Err(self.error(call.operation, call.key, failure));
+            }
+            let delay = self.policy.delay(attempt, failure.server_wish);
+            tracing::warn!(
+                location = %self.location, key = call.key, attempt, ?delay,
+                "could not {}: {}; trying again", call.operation, failure.message
+            );
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// One try. None: the provider learnt something, and the request should be sent again at once.
+    async fn attempt(
+        &self,
+        call: &Call<'_>,
+        longest_body: Option<usize>,
+        lessons: &mut u32,
+    ) -> Result<Option<Answer>, Failure> {
+        let request = self.request(call).await?;
+        let response = match tokio::time::timeout(self.policy.patience, self.client.execute(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let unconnected = error.kind() == HttpErrorKind::Connect;
+                let failure = Failure::passing(StorageErrorKind::Unreachable, chain(&error));
+                return Err(Failure {
+                    unconnected,
+                    ..failure
+                });
+            }
+            Err(_) => return Err(Failure::passing(StorageErrorKind::Unreachable, self.silence())),
+        };
+        self.answered.store(true, Ordering::Relaxed);
+        let (parts, mut body) = response.into_parts();
+        let outside = parts.status == StatusCode::RANGE_NOT_SATISFIABLE && longest_body.is_none();
+        if parts.status.is_success() || outside {
+            let mut whole = Bytes::new();
+            if let Some(longest) = longest_body {
+                let complete;
+                (whole, complete) = self.read_body(body, longest).await?;
+                if !complete {
+                    let text = format!("the answer is longer than {longest} bytes");
+                    return Err(Failure::lasting(StorageErrorKind::Other, text));
+                }
+                body = HttpResponseBody::from(Bytes::new());
+            }
+            return Ok(Some(Answer {
+                status: parts.status,
+                headers: parts.headers,
+                whole,
+                body,
+            }));
+        }
+        if *lessons < 2 && self.provider.learn(parts.status, &parts.headers) {
+            *lessons += 1;
+            return Ok(None);
+        }
+        // Where even the refusal's text breaks off, the status still tells what matters.
+        let body = self
+            .read_body(body, LONGEST_REFUSAL)
+            .await
+            .map(|(body, _)| body)
+            .unwrap_or_default();
+        Err(judge(
+            parts.status,
+            &parts.headers,
+            &body,
+            call.operation != "list",
+        ))
+    }
+
+    async fn request(&self, call: &Call<'_>) -> Result<HttpRequest, Failure> {
+        let mut request = HttpRequest::new(HttpRequestBody::from(call.body.clone()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = call.url.parse().map_err(|error| {
+            Failure::lasting(
+                StorageErrorKind::Other,
+                format!("{} is no URL: {error}", call.url),
+            )
+        })?;
+        for (name, value) in &call.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        match tokio::time::timeout(self.policy.patience * 2, self.provider.authorise(&mut request)).await {
+            Ok(Ok(())) => Ok(request),
+            Ok(Err(message)) => Err(Failure::lasting(
+                StorageErrorKind::Unauthenticated,
+                shorten(&message),
+            )),
+            Err(_) => Err(Failure::passing(
+                StorageErrorKind::Unauthenticated,
+                "the source of the credentials does not answer".to_owned(),
+            )),
+        }
+    }
+
+    /// The body up to `longest` bytes, and whether that was all of it.
+    async fn read_body(&self, body: HttpResponseBody, longest: usize) -> Result<(Bytes, bool), Failure> {
+        let mut chunks = body.bytes_stream();
+        let mut whole = Vec::new();
+        loop {
+            match tokio::time::timeout(self.policy.patience, chunks.next()).await {
+                Ok(None) => return Ok((whole.into(), true)),
+                Ok(Some(Ok(chunk))) => {
+                    let room = longest - whole.len();
+                    whole.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                    if chunk.len() > room {
+                        return Ok((whole.into(), false));
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    return Err(Failure::passing(StorageErrorKind::Unreachable, chain(&error)));
+                }
+                Err(_) => return Err(Failure::passing(StorageErrorKind::Unreachable, self.silence())),
+            }
+        }
+    }
+
+    fn silence(&self) -> String {
+        format!(
+            "the server has sent nothing for {} s",
+            self.policy.patience.as_secs_f64()
+        )
+    }
+
+    fn call_for<'a>(
+        &self,
+        operation: &'static str,
+        key: &'a str,
+        method: Method,
+    ) -> Result<Call<'a>, StorageError> {
+        if key.split('/').any(|segment| segment == "." || segment == "..") {
+            return Err(StorageError::new(
+                operation,
+                &self.location,
+                Some(key),
+                StorageErrorKind::Other,
+                "a key with a segment . or .. cannot be asked for over HTTP: URLs resolve such segments",
+            ));
+        }
+        let url = self.provider.object_url(key);
+        Ok(Call {
+            operation,
+            key,
+            method,
+            url,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        })
+    }
+
+    async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page, StorageError> {
+        let call = Call {
+            operation: "list",
+            key: prefix,
+            method: Method::GET,
+            url: self.provider.list_url(prefix, token),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        };
+        let answer = self.call(&call, Some(LONGEST_PAGE)).await?;
+        let page = self.provider.parse_page(&answer.whole).and_then(|page| {
+            // A server that gives the same token again would be listed for ever.
+            if page.next.is_some() && page.next.as_deref() == token {
+                return Err("the listing does not go on: the same page comes again".to_owned());
+            }
+            Ok(page)
+        });
+        page.map_err(|message| {
+            self.error(
+                "list",
+                prefix,
+                Failure::lasting(StorageErrorKind::Other, shorten(&message)),
+            )
+        })
+    }
+
+    /// What is known of an object without its bytes.
+    async fn head(&self, key: &str, version: Option<&ObjectVersion>) -> Result<ObjectBody, StorageError> {
+        let mut call = self.call_for("read", key, Method::HEAD)?;
+        call.headers.extend(self.read_headers(key, version)?);
+        let answer = self.call(&call, None).await?;
+        let meta = self.meta(key, &answer.headers, None)?;
+        self.check_version(&meta, version)?;
+        let end = meta.size;
+        Ok(ObjectBody {
+            meta,
+            range: end..end,
+            chunks: stream::empty().boxed(),
+        })
+    }
+
+    fn read_headers(
+        &self,
+        key: &str,
+        version: Option<&ObjectVersion>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, StorageError> {
+        let mut headers: Vec<(HeaderName, HeaderValue)> = self
+            .provider
+            .get_headers()
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        if let Some(ObjectVersion(tag)) = version {
+            let value = HeaderValue::try_from(format!("\"{tag}\"")).map_err(|_| {
+                let failure = Failure::lasting(StorageErrorKind::Other, format!("{tag:?} is no version"));
+                self.error("read", key, failure)
+            })?;
+            headers.push((IF_MATCH, value));
+        }
+        Ok(headers)
+    }
+
+    /// Reads an answer's headers; `total` is the object's size where the answer is a part of it.
+    fn meta(&self, key: &str, headers: &HeaderMap, total: Option<u64>) -> Result<ObjectMeta, StorageError> {
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let missing = |what: &str| {
+            let failure = Failure::lasting(StorageErrorKind::Other, format!("the answer has no {what}"));
+            self.error("read", key, failure)
+        };
+        let size = total
+            .or_else(|| text(CONTENT_LENGTH)?.parse().ok())
+            .ok_or_else(|| missing("Content-Length"))?;
+        let last_modified = text(LAST_MODIFIED)
+            .and_then(milliseconds_http)
+            .ok_or_else(|| missing("Last-Modified time"))?;
+        let version = text(ETAG).filter(|tag| !tag.is_empty()).map(version_of_tag);
+        Ok(ObjectMeta {
+            key: key.to_owned(),
+            size,
+            last_modified,
+            version,
+        })
+    }
+
+    /// Servers exist that do not know `If-Match`.
+    fn check_version(&self, meta: &ObjectMeta, wanted: Option<&ObjectVersion>) -> Result<(), StorageError> {
+        match (wanted, &meta.version) {
+            (Some(wanted), Some(found)) if wanted != found => Err(self.error(
+                "read",
+                &meta.key,
+                Failure::lasting(StorageErrorKind::Changed, CHANGED),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is said of an object that was replaced while it was read.
+pub(super) const CHANGED: &str = "the object was replaced since reading it began";
+
+/// An error and its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    shorten(&text)
+}
+
+/// `bytes 0-9/100` -> (0..10, 100).
+fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
+    let text = headers
+        .get(CONTENT_RANGE)?
+        .to_str()
+        .ok()?
+        .trim()
+        .strip_prefix("bytes ")?;
+    let (range, total) = text.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let end = last.checked_add(1)?;
+    // Equal where the range begins at the object's end: no bytes, though HTTP has no such range.
+    (end >= first).then_some((first..end, total.parse().ok()?))
+}
+
+#[async_trait]
+impl<P: Provider> Store for HttpStore<P> {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<ObjectMeta, StorageError>> {
+        enum Next {
+            First,
+            Token(String),
+            End,
+        }
+        stream::try_unfold(Next::First, move |next| async move {
+            let page = match next {
+                Next::First => self.page(prefix, None).await?,
+                Next::Token(token) => self.page(prefix, Some(&token)).await?,
+                Next::End => return Ok(None),
+            };
+            let next = page.next.map_or(Next::End, Next::Token);
+            Ok(Some((stream::iter(page.objects.into_iter().map(Ok)), next)))
+        })
+        .try_flatten()
+        .boxed()
+    }
+
+    async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+        version: Option<&ObjectVersion>,
+    ) -> Result<ObjectBody, StorageError> {
+        let mut call = self.call_for("read", key, Method::GET)?;
+        call.headers.extend(self.read_headers(key, version)?);
+        if let Some(range) = &range {
+            if range.end <= range.start {
+                return self.head(key, version).await;
+            }
+            // Servers read the numbers as signed; without an end a range goes to the object's.
+            let end = if range.end > i64::MAX as u64 {
+                String::new()
+            } else {
+                (range.end - 1).to_string()
+            };
+            let value = format!("bytes={}-{end}", range.start);
+            let value = HeaderValue::try_from(value).map_err(|_| {
+                self.error(
+                    "read",
+                    key,
+                    Failure::lasting(StorageErrorKind::Other, "the range is no header"),
+                )
+            })?;
+            call.headers.push((RANGE, value));
+        }
+        let answer = self.call(&call, None).await?;
+        if answer.status == StatusCode::RANGE_NOT_SATISFIABLE {
+            // The range begins at or after the object's end.
+            return self.head(key, version).await;
+        }
+        let refuse = |text: String| self.error("read", key, Failure::lasting(StorageErrorKind::Other, text));
+        let (meta, given) = if answer.status == StatusCode::PARTIAL_CONTENT {
+            let (given, total) = content_range(&answer.headers)
+                .ok_or_else(|| refuse("the server gives a part without saying which".to_owned()))?;
+            (self.meta(key, &answer.headers, Some(total))?, given)
+        } else {
+            let meta = self.meta(key, &answer.headers, None)?;
+            let all = 0..meta.size;
+            (meta, all)
+        };
+        self.check_version(&meta, version)?;
+        let wanted = cut_range(range, meta.size);
+        // A server may ignore the range, or give more than was asked for.
+        if given.start > wanted.start || given.end < wanted.end {
+            return Err(refuse(format!(
+                "asked for the bytes {wanted:?}, the server gives {given:?}"
+            )));
+        }
+        let context = BodyContext {
+            location: self.location.clone(),
+            key: key.to_owned(),
+            patience: self.policy.patience,
+        };
+        let skip = wanted.start - given.start;
+        let chunks = context.chunks(answer.body, skip, wanted.end - wanted.start);
+        Ok(ObjectBody {
+            meta,
+            range: wanted,
+            chunks,
+        })
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
+        let mut call = self.call_for("write", key, Method::PUT)?;
+        call.headers = self
+            .provider
+            .put_headers()
+            .iter()
+            .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        // Azure signs the length.
+        call.headers
+            .push((CONTENT_LENGTH, HeaderValue::from(bytes.len())));
+        call.body = bytes;
+        self.call(&call, Some(LONGEST_REFUSAL)).await.map(|_| ())
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let call = self.call_for("delete", key, Method::DELETE)?;
+        match self.call(&call, Some(LONGEST_REFUSAL)).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == StorageErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
+    }
+}
+
+/// What a body needs to name itself in an error, long after the store's call has ended.
+struct BodyContext {
+    location: String,
+    key: String,
+    patience: Duration,
+}
+
+impl BodyContext {
+    fn broken(&self, message: String) -> StorageError {
+        StorageError::new(
+            "read",
+            &self.location,
+            Some(&self.key),
+            StorageErrorKind::Unreachable,
+            message,
+        )
+        .retryable()
+    }
+
+    /// `length` bytes of the body after its first `skip`, with a time limit on every wait.
+    fn chunks(
+        self,
+        body: HttpResponseBody,
+        skip: u64,
+        length: u64,
+    ) -> BoxStream<'static, Result<Bytes, StorageError>> {
+        let state = (body.bytes_stream(), skip, length);
+        let context = Arc::new(self);
+        stream::try_unfold(state, move |(mut body, mut skip, mut left)| {
+            let context = Arc::clone(&context);
+            async move {
+                while left > 0 {
+                    let mut chunk = match tokio::time::timeout(context.patience, body.next()).await {
+                        Ok(Some(Ok(chunk))) => chunk,
+                        Ok(Some(Err(error))) => return Err(context.broken(chain(&error))),
+                        Ok(None) => return Err(context.broken(format!("the answer ends {left} bytes early"))),
+                        Err(_) => {
+                            let seconds = context.patience.as_secs_f64();
+                            return Err(
+                                context.broken(format!("the server has sent nothing for {seconds} s"))
+                            );
+                        }
+                    };
+                    let skipped = skip.min(chunk.len() as u64);
+                    skip -= skipped;
+                    chunk = chunk.slice(skipped as usize..);
+                    chunk.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                    if !chunk.is_empty() {
+                        left -= chunk.len() as u64;
+                        return Ok(Some((chunk, (body, skip, left))));
+                    }
+                }
+                Ok(None)
+            }
+        })
+        .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        let read = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_RANGE, HeaderValue::from_static(text));
+            content_range(&headers)
+        };
+        assert_eq!(read("bytes 0-9/100"), Some((0..10, 100)));
+        assert_eq!(read("bytes 5-5/9"), Some((5..6, 9)));
+        assert_eq!(read("bytes 10-9/10"), Some((10..10, 10)));
+        for bad in [
+            "bytes */100",
+            "bytes 5-5/*",
+            "bytes 9-0/100",
+            "0-9/100",
+            "bytes 0-18446744073709551615/1",
+            "bytes a-b/c",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! Faults on real sockets: refusals, broken and stuck bodies, servers that ignore what they are asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use kafka_restore_backup::storage::reader::ObjectReader;
+use kafka_restore_backup::storage::url::{StorageConfig, StoreKind};
+use kafka_restore_backup::storage::{RetryPolicy, StorageError, StorageErrorKind, Store, azure, gcs, s3};
+
+use crate::canned::{CannedServer, Then, answer, object, object_headers, refusal};
+
+fn hasty() -> RetryPolicy {
+    RetryPolicy {
+        attempts: 4,
+        first_delay: Duration::from_millis(1),
+        longest_delay: Duration::from_millis(5),
+        patience: Duration::from_millis(300),
+    }
+}
+
+fn open(kind: StoreKind, endpoint: &str) -> Arc<dyn Store> {
+    let mut config = StorageConfig::new(kind);
+    config.bucket = Some("bucket".to_owned());
+    config.endpoint = Some(endpoint.to_owned());
+    match kind {
+        StoreKind::S3 => {
+            config.access_key_id = Some("key-id".to_owned());
+            config.secret_access_key = Some("HUSH".to_owned().into());
+            s3::open(&config, hasty())
+        }
+        StoreKind::Azure => {
+            config.account = Some("account".to_owned());
+            config.account_key = Some("SFVTSA==".to_owned().into());
+            azure::open(&config, hasty())
+        }
+        _ => {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), r#"{"disable_oauth":true}"#).unwrap();
+            config.credentials_file = Some(file.path().to_path_buf());
+            gcs::open(&config, hasty())
+        }
+    }
+    .unwrap()
+}
+
+const REMOTE: [StoreKind; 3] = [StoreKind::S3, StoreKind::Gcs, StoreKind::Azure];
+
+async fn read_all(reader: &mut ObjectReader) -> Result<Vec<u8>, StorageError> {
+    let mut all = Vec::new();
+    while let Some(chunk) = reader.next_chunk().await? {
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}
+
+/// The first `length` bytes of a longer body.
+fn begun(etag: &str, whole: &[u8], length: usize) -> Vec<u8> {
+    answer("200 OK", &object_headers(etag), whole.len(), &whole[..length])
+}
+
+/// The bytes from `start` on.
+fn rest(etag: &str, whole: &[u8], start: usize) -> Vec<u8> {
+    let range = format!(
+        "{}\nContent-Range: bytes {start}-{}/{}",
+        object_headers(etag),
+        whole.len() - 1,
+        whole.len()
+    );
+    answer(
+        "206 Partial Content",
+        &range,
+        whole.len() - start,
+        &whole[start..],
+    )
+}
+
+#[tokio::test]
+async fn refusals_have_kinds_and_the_providers_words() {
+    for kind in REMOTE {
+        for (status, code, expected) in [
+            (
+                "403 Forbidden",
+                "AccessDenied",
+                StorageErrorKind::PermissionDenied,
+            ),
+            (
+                "403 Forbidden",
+                "AuthenticationFailed",
+                StorageErrorKind::Unauthenticated,
+            ),
+            (
+                "401 Unauthorized",
+                "AuthenticationRequired",
+                StorageErrorKind::Unauthenticated,
+            ),
+            ("404 Not Found", "NoSuchBucket", StorageErrorKind::NoSuchBucket),
+            ("404 Not Found", "NoSuchKey", StorageErrorKind::NotFound),
+            ("400 Bad Request", "WhoKnows", StorageErrorKind::Other),
+        ] {
+            let server = CannedServer::start(vec![(refusal(status, code), Then::Close)]).await;
+            let store = open(kind, &server.endpoint);
+            let error = store.get("key", None, None).await.unwrap_err();
+            assert_eq!(
+                (error.kind, error.retryable),
+                (expected, false),
+                "{kind:?} {error}"
+            );
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("{code}: Words of the provider. ({status})")),
+                "{text}"
+            );
+            assert!(!text.contains("HUSH"));
+            assert_eq!((server.heads().len(), store.retries()), (1, 0), "{kind:?} {code}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn passing_refusals_are_tried_again_and_lasting_ones_end() {
+    for kind in REMOTE {
+        let slow = || (refusal("503 Slow Down", "SlowDown"), Then::Close);
+        let cut = (answer("200 OK", "", 500, b"<ListBucketResult>"), Then::Close);
+        let root = if kind == StoreKind::Azure {
+            "EnumerationResults"
+        } else {
+            "ListBucketResult"
+        };
+        let page = format!("<{root}></{root}>");
+        let page = (answer("200 OK", "", page.len(), page.as_bytes()), Then::Close);
+        let server = CannedServer::start(vec![slow(), cut, slow(), page]).await;
+        let store = open(kind, &server.endpoint);
+        assert_eq!(store.list("p").try_collect::<Vec<_>>().await.unwrap(), []);
+        assert_eq!((server.heads().len(), store.retries()), (4, 3));
+
+        let server = CannedServer::start(vec![slow()]).await;
+        let store = open(kind, &server.endpoint);
+        let error = store.list("p").try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(error.retryable && error.message.contains("SlowDown"), "{error}");
+        assert_eq!((server.heads().len(), store.retries()), (4, 3));
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    for endpoint in [endpoint.as_str(), "http://no-such-host.invalid"] {
+        for kind in REMOTE {
+            let store = open(kind, endpoint);
+            let error = store.list("").try_collect::<Vec<_>>().await.unwrap_err();
+            assert_eq!(
+                (error.kind, error.retryable),
+                (StorageErrorKind::Unreachable, true),
+                "{error}"
+            );
+            let words = error.message.contains("refused") || error.message.contains("dns");
+            assert!(words, "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+    let server = CannedServer::start(vec![(Vec::new(), Then::Hang)]).await;
+    let error = open(StoreKind::S3, &server.endpoint)
+        .get("key", None, None)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.kind, error.retryable),
+        (StorageErrorKind::Unreachable, true)
+    );
+    assert!(error.message.contains("has sent nothing for 0.3 s"), "{error}");
+    assert_eq!(server.heads().len(), 4);
+}
+
+#[tokio::test]
+async fn broken_and_stuck_bodies_are_resumed_with_the_version() {
+    let whole: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    for kind in REMOTE {
+        for then in [Then::Close, Then::Hang] {
+            let answers = vec![
+                (begun("v1", &whole, 70_001), then),
+                (rest("v1", &whole, 70_001)[..9_000].to_vec(), then),
+                // What was left cannot be known: it is asked for again from the place that was reached.
+                (refusal("503 Slow Down", "SlowDown"), Then::Close),
+            ];
+            let server = CannedServer::start(answers).await;
+            let mut reader = ObjectReader::new(open(kind, &server.endpoint), "a//b").policy(hasty());
+            let error = read_all(&mut reader).await.unwrap_err();
+            assert!(error.retryable && error.message.contains("SlowDown"), "{error}");
+            let reached = reader.position() as usize;
+            assert!(reached > 70_001 && reached < 80_000, "{reached}");
+
+            let server = CannedServer::start(vec![
+                (begun("v1", &whole, 70_001), then),
+                (rest("v1", &whole, 70_001), Then::Close),
+            ])
+            .await;
+            let store = open(kind, &server.endpoint);
+            let mut reader = ObjectReader::new(store, "a//b").policy(hasty());
+            assert_eq!(read_all(&mut reader).await.unwrap(), whole);
+            assert_eq!(reader.resumptions(), 1);
+            let heads = server.heads();
+            assert!(!heads[0].contains("if-match"), "{}", heads[0]);
+            assert!(heads[1].contains("if-match: \"v1\"\r\n"), "{}", heads[1]);
+            assert!(heads[1].contains("range: bytes=70001-399999\r\n"), "{}", heads[1]);
+            let path = if kind == StoreKind::Gcs {
+                "a%2f%2fb"
+            } else {
+                "/a//b"
+            };
+            assert!(heads[1].lines().next().unwrap().contains(path), "{}", heads[1]);
+            let raw = heads[0].contains("accept-encoding: gzip\r\n");
+            assert_eq!(raw, kind == StoreKind::Gcs, "{}", heads[0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_resumed_object_of_another_version_is_refused_whatever_the_server_does() {
+    let whole = vec![7; 1_000];
+    let other_tag = rest("v2", &whole, 500);
+    let unmoved_tag_but_size = rest("v1", &[7; 1_001], 500);
+    for second in [
+        refusal("412 Precondition Failed", "PreconditionFailed"),
+        other_tag,
+        unmoved_tag_but_size,
+    ] {
+        let server = CannedServer::start(vec![
+            (begun("v1", &whole, 500), Then::Close),
+            (second, Then::Close),
+        ])
+        .await;
+        let mut reader = ObjectReader::new(open(StoreKind::S3, &server.endpoint), "key").policy(hasty());
+        let error = read_all(&mut reader).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.retryable),
+            (StorageErrorKind::Changed, false),
+            "{error}"
+        );
+        assert_eq!(reader.position(), 500);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_ranges_is_understood() {
+    let whole: Vec<u8> = (0..=255).cycle().take(5_000).collect();
+    let server = CannedServer::start(vec![(object("v1", &whole), Then::Close)]).await;
+    let store = open(StoreKind::S3, &server.endpoint);
+    let body = store.get("key", Some(1_000..1_500), None).await.unwrap();
+    assert_eq!((body.meta.size, body.range), (5_000, 1_000..1_500));
+    let chunks: Vec<_> = body.chunks.try_collect().await.unwrap();
+    assert_eq!(chunks.concat(), whole[1_000..1_500]);
+}
+
+#[tokio::test]
+async fn answers_that_cannot_be_right_are_refused() {
+    let part = |range: &str| {
+        let headers = format!("{}\nContent-Range: {range}", object_headers("v1"));
+        answer("206 Partial Content", &headers, 10, &[1; 10])
+    };
+    for (reply, words) in [
+        (part("bytes 5-14/100"), "the server gives 5..15"),
+        (part("nonsense"), "without saying which"),
+        (
+            answer("206 Partial Content", &object_headers("v1"), 10, &[1; 10]),
+            "without saying which",
+        ),
+        (answer("200 OK", "ETag: \"v1\"", 10, &[1; 10]), "no Last-Modified"),
+    ] {
+        let server = CannedServer::start(vec![(reply, Then::Close)]).await;
+        let error = open(StoreKind::S3, &server.endpoint)
+            .get("key", Some(0..10), None)
+            .await
+            .unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    }
+    let again = "<ListBucketResult><IsTruncated>true</IsTruncated>\
+                 <NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
+    for (page, words) in [
+        (
+            "<html>Please sign in</html>",
+            "the answer is no listing: it begins with <html>",
+        ),
+        ("<ListBucketResult>", "ends in the middle"),
+        (again, "the same page comes again"),
+    ] {
+        let server = CannedServer::start(vec![(
+            answer("200 OK", "", page.len(), page.as_bytes()),
+            Then::Close,
+        )])
+        .await;
+        let store = open(StoreKind::S3, &server.endpoint);
+        let error = store.list("").try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(error.message.contains(words), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_urls_would_change_are_refused_before_anything_is_sent() {
+    let server = CannedServer::start(vec![(object("v1", b"x"), Then::Close)]).await;
+    for kind in REMOTE {
+        for key in ["..", "a/../b", "a/./b", "."] {
+            let error = open(kind, &server.endpoint)
+                .get(key, None, None)
+                .await
+                .unwrap_err();
+            assert!(error.message.contains("segment . or .."), "{error}");
+        }
+    }
+    assert_eq!(server.heads(), Vec::<String>::new());
+}
