@@ -16,6 +16,7 @@ pub mod gcs;
 #[cfg(feature = "google-cloud-auth")]
 mod google_auth;
 mod http;
+mod http_body;
 mod listing;
 pub mod local;
 pub mod memory;

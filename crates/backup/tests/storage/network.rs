@@ -314,3 +314,53 @@ async fn keys_that_urls_would_change_are_refused_before_anything_is_sent() {
     }
     assert_eq!(server.heads(), Vec::<String>::new());
 }
+
+#[cfg(feature = "google-cloud-auth")]
+#[tokio::test]
+async fn an_external_account_exchanges_its_token_for_googles() {
+    let token =
+        br#"{"access_token":"federated","issued_token_type":"urn:ietf:params:oauth:token-type:access_token",
+        "token_type":"Bearer","expires_in":3600}"#;
+    let exchange = CannedServer::start(vec![(
+        answer("200 OK", "Content-Type: application/json", token.len(), token),
+        Then::Close,
+    )])
+    .await;
+    let server = CannedServer::start(vec![(object("v1", b"x"), Then::Close)]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let subject = folder.path().join("subject");
+    std::fs::write(&subject, "a workload's own token").unwrap();
+    let file = folder.path().join("credentials.json");
+    let text = serde_json::json!({
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/q",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": format!("{}/v1/token", exchange.endpoint),
+        "credential_source": {"file": subject},
+    });
+    std::fs::write(&file, text.to_string()).unwrap();
+    let mut config = StorageConfig::new(StoreKind::Gcs);
+    config.bucket = Some("bucket".to_owned());
+    config.endpoint = Some(server.endpoint.clone());
+    config.credentials_file = Some(file);
+    let store = gcs::open(&config, hasty()).unwrap();
+    for _ in 0..2 {
+        store.get("key", None, None).await.unwrap();
+    }
+    assert_eq!(exchange.heads().len(), 1, "a token is kept");
+    let heads = server.heads();
+    assert!(
+        heads
+            .iter()
+            .all(|head| head.contains("authorization: bearer federated\r\n")),
+        "{heads:?}"
+    );
+
+    std::fs::remove_file(subject).unwrap();
+    let error = gcs::open(&config, hasty())
+        .unwrap()
+        .get("key", None, None)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, StorageErrorKind::Unauthenticated, "{error}");
+}
