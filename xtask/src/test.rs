@@ -18,7 +18,17 @@ pub(crate) struct Args {
 
 pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     prepare()?;
-    let mut command = vec!["test".to_string(), "--workspace".to_string()];
+    let mut command = vec!["test".to_string()];
+    // With `--workspace` cargo would not look at `--package`.
+    let selects = |argument: &String| argument.starts_with("-p") || argument.starts_with("--package");
+    if !arguments
+        .arguments
+        .iter()
+        .take_while(|argument| *argument != "--")
+        .any(selects)
+    {
+        command.push("--workspace".to_string());
+    }
     command.extend(arguments.arguments.iter().cloned());
     say::step(&format!("cargo {}", command.join(" ")));
     let status = project::cargo(command).status().context("cannot run cargo")?;

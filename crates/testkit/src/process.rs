@@ -134,3 +134,80 @@ impl Drop for GuardedChild {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_alive(process: &str) -> bool {
+        let status = Command::new("kill")
+            .args(["-s", "0", process])
+            .stderr(Stdio::null())
+            .status();
+        status.expect("kill").success()
+    }
+
+    /// Starts a program that would run for long, and waits until its process id is known.
+    fn start(folder: &Path) -> (GuardedChild, String) {
+        let log = folder.join("log");
+        let child = GuardedChild::start("sleep", &["1000"], &log, Some(folder)).expect("start");
+        loop {
+            let process = std::fs::read_to_string(pid_file(&log)).unwrap_or_default();
+            if process.ends_with('\n') {
+                return (child, process.trim().to_string());
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_pipe_ends_the_program_and_its_folder() {
+        // The pipe ends in the same way when this process dies.
+        let folder = tempfile::tempdir().expect("a folder").keep();
+        let (child, process) = start(&folder);
+        assert!(is_alive(&process));
+        drop(child);
+        while is_alive(&process) || folder.exists() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_signal_ends_the_program_and_keeps_the_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (signal, status) in [("TERM", 128 + 15), ("KILL", 128 + 9)] {
+            let (child, process) = start(folder.path());
+            assert_eq!(child.end(signal).expect("end").code(), Some(status));
+            assert!(!is_alive(&process) && folder.path().exists());
+        }
+    }
+
+    #[test]
+    fn a_released_program_lives_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (child, process) = start(folder.path());
+        assert_eq!(child.release().expect("release").to_string(), process);
+        assert!(is_alive(&process) && folder.path().exists());
+        assert!(
+            Command::new("kill")
+                .arg(&process)
+                .status()
+                .expect("kill")
+                .success()
+        );
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_ends_at_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        let mut child = GuardedChild::start("no-such-program", &[""; 0], &log, None).expect("start");
+        let status = loop {
+            match child.ended().expect("a status") {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        };
+        assert_eq!(status.code(), Some(127));
+    }
+}

@@ -112,8 +112,45 @@ fn a_proxy_stands_before_the_client_listener_only() {
     assert_eq!(broker.proxy(0).transferred(), (requests, replies));
 }
 
+/// Asks a broker through its client listener, with Kafka's own client: what went wrong, where it does not answer.
+fn ask_with_java(version: KafkaVersion, broker: &Broker, properties: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("client.properties");
+    let text = format!(
+        "security.protocol={}\nrequest.timeout.ms=20000\ndefault.api.timeout.ms=20000\n{properties}",
+        broker.security_protocol()
+    );
+    std::fs::write(&config, text).expect("write");
+    let output = Command::new("java")
+        .args(version.install().expect("jars").java_arguments())
+        .args([
+            "kafka.admin.ConfigCommand",
+            "--describe",
+            "--entity-type",
+            "topics",
+        ])
+        .args([
+            "--entity-name",
+            "guarded",
+            "--bootstrap-server",
+            &broker.bootstrap(),
+        ])
+        .arg("--command-config")
+        .arg(&config)
+        .output()
+        .expect("java");
+    match output.status.success() && output.stdout.starts_with(b"Dynamic configs for topic guarded") {
+        true => Ok(()),
+        false => Err(format!(
+            "{} {}",
+            output.stdout.escape_ascii(),
+            output.stderr.escape_ascii()
+        )),
+    }
+}
+
 #[test]
-fn listeners_with_tls_sasl_and_access_control_start() {
+fn listeners_with_tls_sasl_and_access_control_serve_kafkas_own_client() {
     for version in KafkaVersion::ALL {
         let broker = Broker::builder(version)
             .tls(ClientCertificate::Required)
@@ -123,19 +160,72 @@ fn listeners_with_tls_sasl_and_access_control_start() {
             .start()
             .expect("start");
         assert_eq!(broker.security_protocol(), "SASL_SSL");
-        for file in [
-            broker.certificates().ca(),
-            broker.certificates().client_certificate(),
-            broker.certificates().client_key(),
-        ] {
-            assert!(
-                std::fs::read(&file)
-                    .expect("a PEM file")
-                    .starts_with(b"-----BEGIN ")
-            );
-        }
         // The internal listener stays open to tests, whatever the client listener asks for.
         consumer::create_topic(&broker.internal_bootstrap(), "guarded", 1, &[]).expect("create");
+
+        let certificates = broker.certificates();
+        let store = broker.log_dir(0).with_file_name("client.pem");
+        let pem = [certificates.client_key(), certificates.client_certificate()]
+            .map(|file| std::fs::read(file).expect("PEM"));
+        std::fs::write(&store, pem.concat()).expect("write");
+        let trust = format!(
+            "ssl.truststore.type=PEM\nssl.truststore.location={}\n",
+            certificates.ca().display()
+        );
+        let own = format!(
+            "ssl.keystore.type=PEM\nssl.keystore.location={}\n",
+            store.display()
+        );
+        let login = |mechanism: &str, module: &str, options: &str| {
+            format!(
+                "sasl.mechanism={mechanism}\nsasl.jaas.config=org.apache.kafka.common.security.{module} required {options};\n"
+            )
+        };
+        let password = |name: &str, password: &str| format!("username=\"{name}\" password=\"{password}\"");
+        let scram = |mechanism| {
+            login(
+                mechanism,
+                "scram.ScramLoginModule",
+                &password("admin", "admin-secret"),
+            )
+        };
+        let plain = |name, secret| login("PLAIN", "plain.PlainLoginModule", &password(name, secret));
+        let token = login(
+            "OAUTHBEARER",
+            "oauthbearer.OAuthBearerLoginModule",
+            "unsecuredLoginStringClaim_sub=\"admin\"",
+        );
+        let ask = |properties: String| ask_with_java(version, &broker, &properties);
+        for good in [
+            plain("admin", "admin-secret"),
+            scram("SCRAM-SHA-256"),
+            scram("SCRAM-SHA-512"),
+            token,
+        ] {
+            assert_eq!(ask(format!("{trust}{own}{good}")), Ok(()), "{version:?}: {good}");
+        }
+        if version == KafkaVersion::V3_9 {
+            // Refusals once is enough: every question costs a Java start.
+            continue;
+        }
+        let admin = plain("admin", "admin-secret");
+        for (bad, why) in [
+            // Whoever may not see a topic is told that it does not exist.
+            (
+                format!("{trust}{own}{}", plain("alice", "alice-secret")),
+                "guarded\\' doesn\\'t exist",
+            ),
+            (
+                format!("{trust}{own}{}", plain("admin", "wrong")),
+                "SaslAuthenticationException",
+            ),
+            (format!("{trust}{admin}"), "SslAuthenticationException"),
+            (format!("{own}{admin}"), "SslAuthenticationException"),
+        ] {
+            let said = ask(bad).expect_err(why);
+            assert!(said.contains(why), "{version:?}: {said}");
+        }
+
         let folder = broker.log_dir(0);
         drop(broker);
         assert!(!folder.exists(), "the data goes with the broker");
