@@ -235,7 +235,7 @@ enum Source {
         start: usize,
     },
     Stream {
-        reader: Box<dyn Read + Send>,
+        reader: Box<dyn Read + Send + Sync>,
         buffer: Vec<u8>,
         start: usize,
     },

@@ -11,7 +11,7 @@ const MAX_SNAPPY_BLOCK: usize = 256 << 20;
 const XERIAL_MAGIC: &[u8] = &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 
 /// A reader of the uncompressed records, or `None` where they are not compressed.
-pub(super) fn reader(codec: Compression, bytes: Bytes) -> io::Result<Option<Box<dyn Read + Send>>> {
+pub(super) fn reader(codec: Compression, bytes: Bytes) -> io::Result<Option<Box<dyn Read + Send + Sync>>> {
     Ok(match codec {
         Compression::None => None,
         Compression::Gzip => Some(Box::new(flate2::bufread::MultiGzDecoder::new(bytes.reader()))),

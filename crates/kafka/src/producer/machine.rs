@@ -373,6 +373,11 @@ impl<T> Machine<T> {
         }
     }
 
+    /// Forgets what is queued, after an error.
+    pub(super) fn discard(&mut self) {
+        self.items.clear();
+    }
+
     fn stop(&mut self, cause: String) {
         self.last_trouble = Some(cause);
         if self.phase == Phase::Flowing {
