@@ -1,6 +1,6 @@
 //! `cargo xtask goldens PATH`: every golden backup through the real binary into a real broker, compared with what was.
 //!
-//! What a set may lose is said in `testkit::fidelity`; what the program cannot do yet is said in [`NOT_YET`] here, and
+//! What a set may lose is said in `testkit::expectation`; what the program cannot do yet is said in [`NOT_YET`] here, and
 //! nowhere else.
 
 use std::fs;
@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use testkit::broker::{Broker, KafkaVersion};
 use testkit::consumer;
-use testkit::fidelity::{Expectation, Offsets, Outcome, expectation};
+use testkit::expectation::{Expectation, Outcome, expectation};
+use testkit::fidelity::Offsets;
 use testkit::golden::GoldenSet;
 
 use crate::storage::{Kind, Storage};

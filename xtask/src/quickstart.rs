@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use testkit::broker::{Broker, KafkaVersion};
 use testkit::consumer;
+use testkit::expectation::expectation;
 use testkit::fidelity::{self, Offsets};
 use testkit::golden::GoldenSet;
 use testkit::record::TruthRecord;
@@ -86,8 +87,8 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
         "reading the topic back with an independent client (librdkafka) and comparing with the original",
     );
     let restored = consumer::read_topic(&bootstrap, TOPIC)?;
-    let expectation = fidelity::expectation(&set, Offsets::Ignored);
-    fidelity::compare(&truth, &restored, expectation.fidelity).context("the topic is not what it was")?;
+    let expected = expectation(&set, Offsets::Ignored);
+    fidelity::compare(&truth, &restored, expected.fidelity).context("the topic is not what it was")?;
     show(&truth, &restored);
     say::line(&format!(
         "All {} records are back: every key, value and timestamp, in order, in {:.0} s.",

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::ExitStatus;
 
 use anyhow::Result;
-use testkit::fidelity::{Expectation, Outcome, compare, compare_prefix};
+use testkit::expectation::{Expectation, Outcome};
+use testkit::fidelity::{compare, compare_prefix};
 use testkit::golden::GoldenSet;
 use testkit::record::TruthRecord;
 
@@ -138,7 +139,8 @@ fn latest_state(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testkit::fidelity::{Offsets, expectation};
+    use testkit::expectation::expectation;
+    use testkit::fidelity::Offsets;
 
     fn status(code: i32) -> ExitStatus {
         std::os::unix::process::ExitStatusExt::from_raw(code << 8)

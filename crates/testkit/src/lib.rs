@@ -8,6 +8,7 @@ pub mod broker;
 pub mod certificates;
 pub mod consumer;
 pub mod emulators;
+pub mod expectation;
 pub mod fidelity;
 pub mod golden;
 pub mod jars;
