@@ -218,7 +218,12 @@ impl Gzip {
             }
             Ok(Status::Ok | Status::BufError) => Ok((used, used > 0 || output.len() > before_out)),
             Err(error) => {
-                let detail = error.message().unwrap_or("it cannot be inflated").to_owned();
+                // The library finds some damage one call late and then only says so.
+                let detail = match error.message() {
+                    None | Some("repeated call with bad state") => "it cannot be inflated",
+                    Some(message) => message,
+                };
+                let detail = detail.to_owned();
                 self.position += used as u64;
                 Err(self.error(format!("the gzip data is damaged: {detail}")))
             }

@@ -115,3 +115,6 @@ fn make_room(output: &mut Vec<u8>, limit: usize, piece: usize) {
 
 
 
+
+#[cfg(test)]
+mod tests;

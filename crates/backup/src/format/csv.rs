@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The most headers that one record may have; no broker's message limit leaves room for more.
-pub(super) const MAX_HEADERS: usize = 1 << 20;
+pub(super) const MAX_HEADERS: usize = 1 << 18;
 
 /// How much of a file is looked at where its fields must be guessed.
 const GUESS_BYTES: usize = 64 << 10;

@@ -263,3 +263,86 @@ fn assign(columns: &[Column], start_known: bool) -> Result<Guess, String> {
         words: words.join("; "),
     })
 }
+
+/// What has been seen of one field of a json or jsonl file.
+#[derive(Clone, Debug, Default)]
+pub struct Samples {
+    strings: u64,
+    base64: u64,
+    nulls: u64,
+    others: u64,
+    numbers: u64,
+}
+
+impl Samples {
+    /// Takes in the JSON text of one value.
+    pub fn add(&mut self, raw: &str) {
+        match raw.as_bytes().first() {
+            Some(b'"') => {
+                let inside = raw.as_bytes().get(1..raw.len() - 1).unwrap_or_default();
+                self.strings += 1;
+                self.base64 += u64::from(base64_simd::STANDARD.check(inside).is_ok());
+            }
+            Some(b'n') => self.nulls += 1,
+            Some(b'-' | b'0'..=b'9') => self.numbers += 1,
+            _ => self.others += 1,
+        }
+    }
+
+    /// True where the field was there at all, be it null.
+    pub fn any_field(&self) -> bool {
+        self.strings + self.nulls + self.others + self.numbers > 0
+    }
+
+    /// What the values are taken for, and why.
+    pub fn interpretation(&self) -> (Interpretation, String) {
+        let seen = self.strings + self.others + self.numbers;
+        if seen == 0 {
+            (
+                Interpretation::Bytes,
+                "all values seen are null; base64 strings are expected if others come".into(),
+            )
+        } else if self.others > 0 {
+            (
+                Interpretation::Json,
+                format!(
+                    "{} of {seen} values seen are JSON objects, lists or truth values",
+                    self.others
+                ),
+            )
+        } else if self.numbers > 0 {
+            (
+                Interpretation::Json,
+                format!(
+                    "{} of {seen} values seen are numbers, taken as JSON text; a Long, Integer, Short, Double or Float \
+                     converter cannot be told from it",
+                    self.numbers
+                ),
+            )
+        } else if self.base64 == self.strings {
+            (
+                Interpretation::Bytes,
+                format!(
+                    "all {seen} values seen are strings of padded base64; that they are not plain text cannot be proved"
+                ),
+            )
+        } else {
+            (
+                Interpretation::String,
+                format!(
+                    "{} of {seen} strings seen are not base64",
+                    self.strings - self.base64
+                ),
+            )
+        }
+    }
+}
+
+/// What the values of one field are, told from the JSON texts of some of them.
+///
+/// Base64 is never more than likely: `"abcd"` is base64 and may be text all the same.
+pub fn interpretation<'a>(samples: impl IntoIterator<Item = &'a str>) -> (Interpretation, String) {
+    let mut seen = Samples::default();
+    samples.into_iter().for_each(|raw| seen.add(raw));
+    seen.interpretation()
+}

@@ -5,11 +5,16 @@
 mod csv;
 mod csv_raw;
 pub mod guess;
+mod instant;
+mod json;
+mod json_record;
+mod json_text;
 mod notes;
 mod object;
 
 pub use csv::CsvDecoder;
 pub use guess::Guess;
+pub use json::JsonDecoder;
 pub use notes::Notes;
 pub use object::{ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status};
 
@@ -283,3 +288,6 @@ pub struct Skip {
     /// Length of the bad record in bytes, its separator included.
     pub length: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use record::RecordBlock;
 
 use super::{
-    CsvDecoder, DecodeError, Decoding, Field, Format, FormatDecoder, Notes, ValueEncoding, is_full, sniff,
+    CsvDecoder, DecodeError, Decoding, Field, Format, FormatDecoder, JsonDecoder, Notes, ValueEncoding,
+    is_full, sniff,
 };
 use crate::container::{self, Chain, Container, ContainerError, StoredBytes};
 
@@ -254,7 +255,6 @@ impl ObjectDecoder {
     /// Tells a container in the container, or the format.
     fn look_at_format(&mut self) -> Result<Option<Status>, ObjectError> {
         let head = if self.chain.is_empty() {
-            self.content_ended = self.stored.has_ended();
             self.stored.peek(SNIFF_BYTES)
         } else {
             self.fill(PIECE);
@@ -275,9 +275,7 @@ impl ObjectDecoder {
             }
             head
         };
-        if head.is_empty() && self.content_ended {
-            self.notes.empty = true;
-        }
+        self.notes.empty = head.is_empty();
         let Some(format) = self.choose_format(&head) else {
             self.finished = true;
             return Ok(None);
@@ -606,7 +604,9 @@ fn decoder_for(
 ) -> Result<Box<dyn FormatDecoder>, DecodeError> {
     match format {
         Format::Csv => Ok(Box::new(CsvDecoder::new(decoding, hints)?)),
-        Format::Json | Format::Jsonl | Format::Avro => Err(DecodeError::new(
+        Format::Json => Ok(Box::new(JsonDecoder::new(true, decoding, hints)?)),
+        Format::Jsonl => Ok(Box::new(JsonDecoder::new(false, decoding, hints)?)),
+        Format::Avro => Err(DecodeError::new(
             &format!("the content is {format:?}, which is not readable yet"),
             0,
         )),
