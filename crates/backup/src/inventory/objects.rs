@@ -118,6 +118,14 @@ impl PartitionObjects {
         (offset != NO_OFFSET).then_some(offset)
     }
 
+    /// The stored bytes of object number `index`, without putting its key together.
+    ///
+    /// # Panics
+    /// Where `index` is not below [`len`](Self::len).
+    pub fn size(&self, index: usize) -> u64 {
+        self.entries[index].size
+    }
+
     /// Bytes of memory that this list holds.
     pub fn memory(&self) -> usize {
         size_of::<Self>() + self.entries.capacity() * size_of::<Entry>() + self.texts.capacity()

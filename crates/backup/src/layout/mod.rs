@@ -4,13 +4,15 @@
 //! topic change over the years: templates are edited, suffixes come and go, the S3 sink changed its padding
 //! twice. Keys are matched from end to end, never in part, so `orders` cannot take an object of `orders-1`; a
 //! key with more than one reading is [`KeyMatch::Ambiguous`], not guessed. [`connector`] makes a layout of a
-//! sink's own configuration.
+//! sink's own configuration, [`discover`] proposes one from keys alone.
 
 pub mod connector;
 mod digits;
+pub mod discover;
 mod form;
 mod legacy;
 mod pattern;
+mod recognise;
 mod template;
 
 use std::collections::BTreeSet;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 pub(crate) use form::{KeyForm, put_text, take_text};
 use pattern::{Padding, Part, Pattern, Reading};
+use recognise::is_topic_byte;
 
 pub use pattern::TimeUnit;
 pub use template::{DEFAULT_TEMPLATE, Grouping, NameFields, NameTemplate, TemplateError};
