@@ -1,0 +1,63 @@
+//! What is refused unless somebody asks for it.
+
+use backup::stream::{OnBadRecord, OnConflict};
+use clap::Args;
+
+use super::choice::{Choice, choice};
+use super::heading;
+
+/// What to do with content that is wrong or contradicts itself.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TroubleArguments {
+    /// Two objects hold different records for one offset. [default: fail]
+    #[arg(long, value_name = "HOW", value_parser = choice(ON_CONFLICT), help_heading = heading::SAFETY)]
+    pub(crate) on_conflict: Option<OnConflict>,
+
+    /// A record cannot be read. [default: fail]
+    #[arg(long, value_name = "HOW", value_parser = choice(ON_BAD_RECORD), help_heading = heading::SAFETY)]
+    pub(crate) on_bad_record: Option<OnBadRecord>,
+}
+
+/// What may be done to a target that is not empty.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SafetyArguments {
+    /// The target may hold other records: restored ones come behind them. Without this, a target that holds
+    /// anything but an earlier part of the same restore is refused.
+    #[arg(long, help_heading = heading::SAFETY)]
+    pub(crate) append: bool,
+
+    /// Compare all that stands in the target with the backup before anything is added, not only its end.
+    #[arg(long, help_heading = heading::SAFETY)]
+    pub(crate) verify_existing: bool,
+
+    /// Read everything back at the end and compare it with the backup.
+    #[arg(long, help_heading = heading::SAFETY)]
+    pub(crate) verify: bool,
+}
+
+const ON_CONFLICT: &[Choice<OnConflict>] = &[
+    (
+        "fail",
+        "stop this partition and say what differs",
+        OnConflict::Fail,
+    ),
+    (
+        "newest",
+        "take the record of the object modified last",
+        OnConflict::Newest,
+    ),
+    (
+        "first",
+        "take the record of the object that comes first",
+        OnConflict::First,
+    ),
+];
+
+const ON_BAD_RECORD: &[Choice<OnBadRecord>] = &[
+    ("fail", "stop this partition there", OnBadRecord::Fail),
+    (
+        "skip",
+        "leave it out, and write its bytes and their place to a file",
+        OnBadRecord::Skip,
+    ),
+];

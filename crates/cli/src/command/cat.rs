@@ -1,0 +1,139 @@
+//! `cat`: records of a backup as JSON lines.
+
+use std::sync::Arc;
+
+use ::restore::job::{Resources, Source};
+use backup::inventory;
+use backup::stream::{CpuPool, MemoryBudget, PartitionStream, RejectSink, StreamContext};
+use clap::Args;
+use record::TopicPartition;
+
+use super::Context;
+use crate::argument::content::ContentArguments;
+use crate::argument::heading;
+use crate::argument::limit::LimitArguments;
+use crate::argument::safety::TroubleArguments;
+use crate::argument::selection::{TopicArguments, WindowArguments};
+use crate::argument::source::SourceArguments;
+use crate::error::{CommandError, Outcome};
+use crate::rejects::RejectFile;
+use crate::settings::job::{self, Backup};
+use crate::settings::selection;
+use crate::show;
+
+/// Lines are written when they have grown to this.
+const FLUSH_BYTES: usize = 1 << 16;
+
+const AFTER_HELP: &str = "\
+Examples:
+  kafka-restore cat -c restore.json -t orders --partition 0 --from-offset 1000 --limit 10
+  kafka-restore cat --from ./backup -t orders | jq -r .value
+
+Each line is an object with topic, partition, offset, timestamp, key, value and headers. Bytes that are UTF-8
+are texts; others are in key_base64, value_base64 and each header's value_base64.";
+
+/// The command's arguments.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Which topics and partitions.
+    #[command(flatten)]
+    pub(crate) topics: TopicArguments,
+    /// Which of their records.
+    #[command(flatten)]
+    pub(crate) window: WindowArguments,
+    /// Where the backup is.
+    #[command(flatten)]
+    pub(crate) source: SourceArguments,
+    /// How its files were written.
+    #[command(flatten)]
+    pub(crate) content: ContentArguments,
+    /// What to do with broken content.
+    #[command(flatten)]
+    pub(crate) trouble: TroubleArguments,
+    /// How much of the machine to use.
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+
+    /// Stop after N records.
+    #[arg(long, value_name = "N", help_heading = heading::OUTPUT)]
+    pub(crate) limit: Option<u64>,
+}
+
+/// Prints the chosen records, topic by topic and partition by partition, in the order of their offsets.
+pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Outcome, CommandError> {
+    let rejects = Arc::new(RejectFile::new(None, jiff::Timestamp::now()));
+    let backup = Backup {
+        selection: selection::chosen(&arguments.topics)?,
+        records: selection::records(&arguments.window)?,
+        ..Backup::resolve(
+            &arguments.source,
+            &arguments.content,
+            Some(&arguments.trouble),
+            context.file,
+        )?
+    };
+    let source = backup
+        .open(Some(Arc::clone(&rejects) as Arc<dyn RejectSink>))
+        .await?;
+    let resources = job::resources(&arguments.limits);
+    let printed = context
+        .unless_stopped(print(&source, &resources, arguments.limit, context))
+        .await;
+    let rejected = rejects.written();
+    if let Some(path) = rejected {
+        context
+            .printer
+            .warn(&format!("what could not be read is kept in {}", path.display()));
+    }
+    match printed {
+        None => Ok(Outcome::Interrupted),
+        Some(result) => {
+            result?;
+            Ok(if rejected.is_some() {
+                Outcome::Findings
+            } else {
+                Outcome::Done
+            })
+        }
+    }
+}
+
+async fn print(
+    source: &Source,
+    resources: &Resources,
+    limit: Option<u64>,
+    context: &Context<'_>,
+) -> anyhow::Result<()> {
+    let inventory = inventory::take(source.store.as_ref(), &source.layout, &source.selection, |_| {}).await?;
+    let stream = StreamContext::new(
+        Arc::clone(&source.store),
+        CpuPool::new(resources.jobs),
+        MemoryBudget::new(resources.memory),
+    );
+    let options = ::restore::execute::stream_options(source);
+    let mut left = limit.unwrap_or(u64::MAX);
+    let mut lines = Vec::new();
+    for (topic, found) in &inventory.topics {
+        for (partition, objects) in &found.partitions {
+            let name = TopicPartition::new(Arc::clone(topic), *partition);
+            let mut records = PartitionStream::new(&stream, name, Arc::clone(objects), options.clone());
+            while left > 0
+                && let Some(block) = records.next().await?
+            {
+                for record in block.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                    show::record::put_line(&mut lines, topic, *partition, record);
+                    left -= 1;
+                    // A block of tiny records makes far more text than it has bytes.
+                    if lines.len() >= FLUSH_BYTES {
+                        context.printer.result_bytes(&lines)?;
+                        lines.clear();
+                    }
+                }
+                context.printer.result_bytes(&lines)?;
+                lines.clear();
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! How the files were written, as far as a person said.
+
+use backup::format::Decoding;
+use backup::layout::NameTemplate;
+use backup::stream::{OnBadRecord, OnConflict};
+
+use crate::argument::content::ContentArguments;
+use crate::argument::safety::TroubleArguments;
+
+/// How the files were written, and what to do where they are wrong.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    /// What was said of the files; the rest comes from the connector's configuration or from the files.
+    said: ContentArguments,
+    /// Two objects hold different records for one offset.
+    pub(crate) on_conflict: OnConflict,
+    /// A record cannot be read.
+    pub(crate) on_bad_record: OnBadRecord,
+}
+
+impl Content {
+    /// What was said, with the defaults for the rest.
+    pub(crate) fn resolve(said: &ContentArguments, trouble: Option<&TroubleArguments>) -> Self {
+        Self {
+            said: said.clone(),
+            on_conflict: trouble
+                .and_then(|trouble| trouble.on_conflict)
+                .unwrap_or_default(),
+            on_bad_record: trouble
+                .and_then(|trouble| trouble.on_bad_record)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The connector's own configuration: a file or its REST address.
+    pub(crate) fn connector_config(&self) -> Option<&str> {
+        self.said.connector_config.as_deref()
+    }
+
+    /// The template of the objects' names.
+    pub(crate) fn template(&self) -> Option<&NameTemplate> {
+        self.said.template.as_ref()
+    }
+
+    /// `known` (from the connector's configuration, or the defaults) with everything on top that was said.
+    pub(crate) fn decoding(&self, known: Decoding) -> Decoding {
+        let said = &self.said;
+        Decoding {
+            format: said.format.or(known.format),
+            fields: if said.fields.is_empty() {
+                known.fields
+            } else {
+                Some(said.fields.clone())
+            },
+            value_encoding: said.value_encoding.unwrap_or(known.value_encoding),
+            key_as: said.key_as.or(known.key_as),
+            value_as: said.value_as.or(known.value_as),
+            header_as: said.header_as.or(known.header_as),
+            csv_empty_key: said.csv_empty_key.unwrap_or(known.csv_empty_key),
+            csv_empty_value: said.csv_empty_value.unwrap_or(known.csv_empty_value),
+            ..known
+        }
+    }
+}

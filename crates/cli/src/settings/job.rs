@@ -1,0 +1,172 @@
+//! A whole restore, typed: what `restore` and `plan` work on.
+
+use std::sync::Arc;
+
+use ::restore::job::{Job, RecordSelection, Resources, Source, Target, TopicWishes};
+use backup::format::Decoding;
+use backup::inventory::Selection;
+use backup::layout::Layout;
+use backup::layout::connector::{ConnectorSettings, Naming};
+use backup::storage::url::StorageConfig;
+use backup::stream::RejectSink;
+
+use super::content::Content;
+use super::{connector, selection, source, target};
+use crate::argument::content::ContentArguments;
+use crate::argument::job::JobArguments;
+use crate::argument::limit::LimitArguments;
+use crate::argument::safety::TroubleArguments;
+use crate::argument::source::SourceArguments;
+use crate::config::ConfigFile;
+
+/// Where the backup is, and everything about reading it.
+#[derive(Clone, Debug)]
+pub(crate) struct Backup {
+    /// Where it is and how to get in.
+    pub(crate) storage: StorageConfig,
+    /// How its files were written.
+    pub(crate) content: Content,
+    /// Which topics, partitions and objects.
+    pub(crate) selection: Selection,
+    /// Which of their records.
+    pub(crate) records: RecordSelection,
+}
+
+/// A whole restore.
+#[derive(Clone, Debug)]
+pub(crate) struct JobSettings {
+    /// From where.
+    pub(crate) backup: Backup,
+    /// To where.
+    pub(crate) target: Target,
+    /// With what.
+    pub(crate) resources: Resources,
+}
+
+impl Backup {
+    /// Merges options and config file; `selection` and `records` are the command's matter.
+    pub(crate) fn resolve(
+        source: &SourceArguments,
+        content: &ContentArguments,
+        trouble: Option<&TroubleArguments>,
+        file: &ConfigFile,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            storage: source::resolve(source, file)?,
+            content: Content::resolve(content, trouble),
+            selection: Selection::all(),
+            records: RecordSelection::default(),
+        })
+    }
+
+    /// Opens the store and reads the connector's configuration where one is named. No request is made to the
+    /// store yet.
+    pub(crate) async fn open(self, rejected: Option<Arc<dyn RejectSink>>) -> anyhow::Result<Source> {
+        let connector = match self.content.connector_config() {
+            Some(place) => Some(connector::read(place).await?),
+            None => None,
+        };
+        let known = connector
+            .as_ref()
+            .map_or_else(Decoding::default, ConnectorSettings::decoding);
+        Ok(Source {
+            store: backup::storage::open(&self.storage)?,
+            layout: self.layout(connector.as_ref())?,
+            decoding: self.content.decoding(known),
+            on_conflict: self.content.on_conflict,
+            on_bad_record: self.content.on_bad_record,
+            selection: self.selection,
+            records: self.records,
+            rejected,
+        })
+    }
+
+    /// How objects are named: as the template says, or else the connector, or else by default. The prefix given
+    /// for the storage wins over the connector's.
+    fn layout(&self, connector: Option<&ConnectorSettings>) -> anyhow::Result<Layout> {
+        let given = self.storage.prefix.as_deref().filter(|prefix| !prefix.is_empty());
+        if let (None, Some(connector), None) = (self.content.template(), connector, given) {
+            return Ok(connector.layout()?);
+        }
+        let prefix = given.unwrap_or_default();
+        let template = match (
+            self.content.template(),
+            connector.map(|connector| &connector.naming),
+        ) {
+            (Some(template), _) | (None, Some(Naming::Template { template, .. })) => Some(template),
+            _ => None,
+        };
+        Ok(match template {
+            Some(template) => Layout::template(prefix, template),
+            None => Layout::default_names(prefix),
+        }
+        .or_folder())
+    }
+}
+
+impl JobSettings {
+    /// Merges options and config file, and refuses what cannot be meant.
+    pub(crate) fn resolve(arguments: &JobArguments, file: &ConfigFile) -> anyhow::Result<Self> {
+        let backup = Backup {
+            selection: selection::chosen(&arguments.topics)?,
+            records: selection::records(&arguments.window)?,
+            ..Backup::resolve(
+                &arguments.source,
+                &arguments.content,
+                Some(&arguments.trouble),
+                file,
+            )?
+        };
+        let renames = selection::renames(&arguments.rename)?;
+        let defaults = Target::new(target::resolve(&arguments.target, file)?);
+        let (offsets, creation, safety) = (&arguments.offsets, &arguments.creation, &arguments.safety);
+        let configs = creation
+            .topic_config
+            .iter()
+            .map(|setting| (setting.name.clone(), setting.value.clone()));
+        let target = Target {
+            rename: renames
+                .into_iter()
+                .map(|rename| (rename.old, rename.new))
+                .collect(),
+            offsets: offsets.offsets.unwrap_or(defaults.offsets),
+            exact_limit: offsets.exact_limit.unwrap_or(defaults.exact_limit),
+            append: safety.append,
+            verify_existing: safety.verify_existing,
+            verify: safety.verify,
+            compression: arguments.compression.compression,
+            topics: TopicWishes {
+                create: creation.create.unwrap_or_default(),
+                partitions: creation.partitions,
+                replication_factor: creation.replication_factor,
+                configs: configs.collect(),
+                add_partitions: creation.add_partitions,
+                keep_profile: creation.keep_profile,
+            },
+            ..defaults
+        };
+        Ok(Self {
+            backup,
+            target,
+            resources: resources(&arguments.limits),
+        })
+    }
+
+    /// The library's job; neither store nor cluster is asked yet.
+    pub(crate) async fn open(self, rejected: Option<Arc<dyn RejectSink>>) -> anyhow::Result<Job> {
+        Ok(Job {
+            source: self.backup.open(rejected).await?,
+            target: self.target,
+            resources: self.resources,
+        })
+    }
+}
+
+/// What a run may use.
+pub(crate) fn resources(arguments: &LimitArguments) -> Resources {
+    Resources {
+        memory: usize::try_from(arguments.memory.as_u64()).unwrap_or(usize::MAX),
+        jobs: arguments.jobs.map(usize::from),
+        rate_limit: arguments.rate_limit.map(|rate| rate.as_u64()),
+    }
+}

@@ -1,0 +1,187 @@
+//! The plan of a restore.
+
+use std::fmt::Write as _;
+
+use ::restore::plan::{Finding, RestorePlan, Severity, TopicPlan};
+
+use super::range;
+use crate::text::{bytes, count, plural, signed, table};
+
+/// The plan in one line, for the person who watches it being carried out.
+pub(crate) fn plan_line(plan: &RestorePlan) -> String {
+    let (objects, stored_bytes, partitions) = plan.totals();
+    format!(
+        "restoring {} in {} ({}) from {}",
+        plural(partitions, "partition"),
+        plural(objects, "object"),
+        bytes(stored_bytes),
+        plan.source
+    )
+}
+
+/// The whole plan.
+pub(crate) fn plan(plan: &RestorePlan) -> String {
+    let mut text = format!("backup: {}, names: {}\n", plan.source, plan.layout);
+    for topic in &plan.topics {
+        text.push('\n');
+        put_topic(&mut text, topic);
+    }
+    if plan.unmatched_objects > 0 {
+        let _ = writeln!(
+            text,
+            "\nobjects that belong to no topic: {}, for example {}",
+            count(plan.unmatched_objects),
+            plan.unmatched_samples
+                .iter()
+                .take(3)
+                .map(|key| format!("{key:?}"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
+    }
+    if !plan.findings.is_empty() {
+        text.push('\n');
+    }
+    for Finding { severity, message } in &plan.findings {
+        let label = match severity {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        let _ = writeln!(text, "{label}: {message}");
+    }
+    let (objects, stored_bytes, partitions) = plan.totals();
+    let _ = writeln!(
+        text,
+        "\nin all: {}, {}, {}",
+        plural(partitions, "partition"),
+        plural(objects, "object"),
+        bytes(stored_bytes)
+    );
+    text
+}
+
+fn put_topic(text: &mut String, topic: &TopicPlan) {
+    let name = match topic.source == topic.target {
+        true => topic.source.clone(),
+        false => format!("{} -> {}", topic.source, topic.target),
+    };
+    let offsets = if topic.exact {
+        "original offsets"
+    } else {
+        "contiguous offsets and a map"
+    };
+    let _ = writeln!(text, "{name}: {offsets} ({})", topic.offsets_reason);
+    if let Some(new) = &topic.create {
+        let mut wishes = vec![plural(new.partitions.unsigned_abs().into(), "partition")];
+        wishes.extend(
+            new.replication_factor
+                .map(|factor| format!("replication factor {factor}")),
+        );
+        wishes.extend(new.configs.iter().map(|(name, value)| format!("{name}={value}")));
+        let _ = writeln!(text, "  will be created: {}", wishes.join(", "));
+    }
+    if let Some(partitions) = topic.add_partitions {
+        let _ = writeln!(text, "  will get more partitions: {partitions}");
+    }
+    for change in &topic.profile {
+        let _ = writeln!(
+            text,
+            "  while restoring {}={} instead of {}: {}",
+            change.name,
+            change.during,
+            change.original.as_deref().unwrap_or("the default"),
+            change.reason
+        );
+    }
+    let rows = topic.partitions.iter().map(|partition| {
+        vec![
+            partition.partition.to_string(),
+            count(partition.objects),
+            bytes(partition.stored_bytes),
+            range(partition.first_start_offset.zip(partition.last_start_offset)),
+            match partition.target_end - partition.target_start {
+                0 if partition.target_end == 0 => "empty".to_owned(),
+                0 => format!("empty, ends at {}", signed(partition.target_end)),
+                _ => range(Some((partition.target_start, partition.target_end - 1))),
+            },
+        ]
+    });
+    text.push_str(&table(
+        &["partition", "objects", "stored", "start offsets", "target holds"],
+        rows.collect(),
+        &[0, 1, 2, 3, 4],
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use ::restore::plan::{NewTopic, PartitionPlan};
+    use ::restore::profile::ConfigChange;
+
+    use super::*;
+
+    #[test]
+    fn a_plan() {
+        let partition = |partition, target_start, target_end| PartitionPlan {
+            partition,
+            objects: 12,
+            stored_bytes: 1_234_567,
+            first_start_offset: Some(17),
+            last_start_offset: Some(55_000),
+            target_start,
+            target_end,
+        };
+        let topic = |source: &str, target: &str| TopicPlan {
+            source: source.into(),
+            target: target.into(),
+            create: None,
+            add_partitions: None,
+            profile: Vec::new(),
+            exact: false,
+            offsets_reason: "as asked".into(),
+            partitions: vec![partition(0, 0, 0), partition(1, 17, 1000), partition(10, 5, 5)],
+            configs: BTreeMap::new(),
+        };
+        let mut made = topic("orders", "orders");
+        made.exact = true;
+        made.create = Some(NewTopic {
+            partitions: 11,
+            replication_factor: Some(3),
+            configs: [("cleanup.policy".to_owned(), "compact".to_owned())].into(),
+        });
+        made.profile.push(ConfigChange {
+            name: "retention.ms".into(),
+            original: Some("604800000".into()),
+            during: "-1".into(),
+            reason: "retention would delete old records".into(),
+        });
+        let whole = RestorePlan {
+            version: 1,
+            source: "gs://bucket".into(),
+            layout: "kafka/{{topic}}-{{partition}}-{{start_offset}}".into(),
+            topics: vec![made, topic("payments", "payments-restored")],
+            unmatched_objects: 2,
+            unmatched_samples: vec!["kafka/README".into(), "kafka/x".into()],
+            findings: vec![
+                Finding {
+                    severity: Severity::Warning,
+                    message: "orders may have had more partitions".into(),
+                },
+                Finding {
+                    severity: Severity::Error,
+                    message: "payments-restored has 2 partitions".into(),
+                },
+            ],
+            inventory: Arc::default(),
+        };
+        insta::assert_snapshot!(plan(&whole));
+        assert_eq!(
+            plan_line(&whole),
+            "restoring 6 partitions in 72 objects (7.4 MB) from gs://bucket"
+        );
+    }
+}

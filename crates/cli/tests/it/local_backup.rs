@@ -1,0 +1,131 @@
+//! `inspect` and `cat` on a small backup in a folder.
+
+use crate::environment::TestEnvironment;
+
+/// Two partitions of `orders` in the connector's default form, and files that belong to nothing.
+fn environment() -> TestEnvironment {
+    let environment = TestEnvironment::new();
+    // key,value,offset,timestamp with key and value in base64: k0/v0, k1/v1 and a null key with bytes ff 00.
+    environment.write(
+        "backup/orders-0-17",
+        "azA=,djA=,17,1600000000000\nazE=,djE=,18,1600000000001\n",
+    );
+    environment.write("backup/orders-0-20", "azI=,djI=,20,1600000000002\n");
+    environment.write("backup/orders-1-0", ",/wA=,0,1600000000003\n");
+    environment.write("backup/README", "not a backup");
+    environment
+}
+
+#[test]
+fn inspect_shows_what_is_there() {
+    let output = environment().run(&["inspect", "--from", "backup", "--json", "--progress", "none"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["unmatched_samples"], serde_json::json!(["README"]));
+    let ranges: Vec<_> = found["partitions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["partition"].as_i64(),
+                row["objects"].as_u64(),
+                row["last_start_offset"].as_i64(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        ranges,
+        [(Some(0), Some(2), Some(20)), (Some(1), Some(1), Some(0))]
+    );
+}
+
+#[test]
+fn inspect_for_people_names_topics_and_strangers() {
+    let shown = environment().show(&["inspect", "--from", "backup", "-q"]);
+    for words in [
+        "exit status: 0",
+        "orders",
+        "17..20",
+        "belong to no topic: 1",
+        "\"README\"",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}
+
+#[test]
+fn cat_prints_records_in_order() {
+    insta::assert_snapshot!(environment().show(&["cat", "--from", "backup", "-t", "orders", "-q"]));
+}
+
+#[test]
+fn cat_stops_where_it_is_told_to() {
+    let environment = environment();
+    let lines = |arguments: &[&str]| {
+        let output = environment.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    assert_eq!(
+        lines(&["cat", "--from", "backup", "-t", "orders", "--limit", "2"]),
+        2
+    );
+    assert_eq!(
+        lines(&["cat", "--from", "backup", "-t", "orders", "--limit", "0"]),
+        0
+    );
+    assert_eq!(
+        lines(&[
+            "cat",
+            "--from",
+            "backup",
+            "-t",
+            "orders",
+            "--partition",
+            "0",
+            "--from-offset",
+            "18"
+        ]),
+        2
+    );
+    assert_eq!(
+        lines(&[
+            "cat",
+            "--from",
+            "backup",
+            "-t",
+            "orders",
+            "--to-time",
+            "2020-09-13T12:26:40.001Z"
+        ]),
+        2
+    );
+}
+
+#[test]
+fn a_topic_that_is_not_there_lists_those_that_are() {
+    insta::assert_snapshot!(environment().show(&["cat", "--from", "backup", "-t", "order", "-q"]));
+}
+
+#[test]
+fn a_bad_record_stops_or_is_kept() {
+    let environment = environment();
+    environment.write("backup/orders-2-0", "azA=,djA=,0,1\nazE=,**,1,2\nazI=,djI=,2,3\n");
+    let cat = ["cat", "--from", "backup", "-t", "orders", "--partition", "2"];
+    let output = environment.run(&cat);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let talk = String::from_utf8(output.stderr).unwrap();
+    assert!(talk.contains("orders-2-0") && talk.contains("line 2"), "{talk}");
+    let output = environment.run(&[&cat[..], &["--on-bad-record", "skip"]].concat());
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 2);
+    let kept = std::fs::read_dir(environment.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let kept: Vec<_> = kept
+        .filter(|path| path.to_string_lossy().ends_with(".rejected.jsonl"))
+        .collect();
+    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&kept[0]).unwrap()).unwrap();
+    assert_eq!(line["line"], 2);
+}

@@ -1,0 +1,24 @@
+//! The program from outside: what it prints, writes and ends with. One binary, a module per matter.
+
+mod config_files;
+mod environment;
+mod help;
+mod local_backup;
+mod usage;
+
+/// A test file that is not named above would silently not run.
+#[test]
+fn every_file_is_a_module() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        if name != "main" && name != "snapshots" {
+            assert!(
+                main.contains(&format!("mod {name};")),
+                "tests/it/main.rs does not name {name}"
+            );
+        }
+    }
+}
