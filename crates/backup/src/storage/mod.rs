@@ -4,8 +4,8 @@
 //! `/a`, `a%2Fb` and `a b` are five different keys from `a/b`. One conformance suite holds all stores to that
 //! (`tests/storage`).
 //!
-//! [`url`] says where a store is, [`open`] opens it, [`reader`] reads objects to their end whatever breaks, and
-//! [`rate_limit`], [`metering`] and [`faults`] wrap a store. The providers share [`http`]: credentials and
+//! [`url`] says where a store is, [`open()`] opens it, [`reader`] reads objects to their end whatever breaks, and
+//! [`rate_limit`], [`metering`] and [`faults`] wrap a store. The providers share `http`: credentials and
 //! signatures come from `object_store`, requests and listings are our own, since its paths cannot hold every key.
 
 #[cfg(feature = "aws-config")]
@@ -16,7 +16,6 @@ pub mod gcs;
 #[cfg(feature = "google-cloud-auth")]
 mod google_auth;
 mod http;
-mod http_body;
 mod listing;
 pub mod local;
 pub mod memory;

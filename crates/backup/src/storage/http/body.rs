@@ -9,8 +9,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use object_store::client::HttpResponseBody;
 use reqwest::header::{CONTENT_RANGE, HeaderMap};
 
-use super::refusal::shorten;
-use super::{StorageError, StorageErrorKind};
+use super::super::refusal::shorten;
+use super::super::{StorageError, StorageErrorKind};
 
 /// What a body needs to name itself in an error, long after the store's call has ended.
 pub(super) struct BodyContext {
