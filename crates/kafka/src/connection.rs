@@ -11,6 +11,7 @@
 //! requests behind it; all of them end at once with [`KafkaError::Disconnected`].
 
 mod connector;
+mod decode;
 mod driver;
 mod frame;
 mod versions;
@@ -32,6 +33,7 @@ use frame::{Expected, Outgoing};
 use versions::Versions;
 
 pub use connector::Connector;
+pub use decode::decode_response;
 pub(crate) use driver::Wire;
 pub use frame::MAX_RESPONSE_BYTES;
 
@@ -119,6 +121,7 @@ impl Connection {
         Ok(PendingResponse {
             raw: self.pending(receiver),
             version,
+            flexible: decode::is_flexible(R::KEY, version),
             response: PhantomData,
         })
     }
@@ -213,6 +216,7 @@ impl Future for PendingFrame {
 pub struct PendingResponse<T> {
     raw: PendingFrame,
     version: i16,
+    flexible: bool,
     response: PhantomData<fn() -> T>,
 }
 
@@ -220,11 +224,9 @@ impl<T: Decodable> Future for PendingResponse<T> {
     type Output = Result<T, KafkaError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let version = self.version;
-        Pin::new(&mut self.raw).poll(context).map(|result| {
-            let mut body = result?;
-            T::decode(&mut body, version)
-                .map_err(|error| KafkaError::protocol(&self.raw.addr, format!("{error:#}")))
-        })
+        let (version, flexible) = (self.version, self.flexible);
+        Pin::new(&mut self.raw)
+            .poll(context)
+            .map(|result| decode::decode(result?, version, flexible, &self.raw.addr))
     }
 }

@@ -125,7 +125,10 @@ impl KafkaError {
     pub fn is_retriable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Disconnected { .. } | Self::TimedOut { .. } => true,
-            Self::Broker { code, .. } => code.is_retriable(),
+            // Retriable to the Java clients, and not in `kafka-protocol`'s table.
+            Self::Broker { code, .. } => {
+                code.is_retriable() || *code == ResponseError::ConcurrentTransactions
+            }
             Self::Tls { .. }
             | Self::Authentication { .. }
             | Self::UnsupportedVersion { .. }

@@ -8,6 +8,7 @@ mod explain;
 mod jks;
 mod pem;
 mod pkcs12;
+mod public_key;
 mod stores;
 mod verifier;
 

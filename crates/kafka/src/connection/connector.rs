@@ -110,8 +110,7 @@ impl Connector {
             },
         ));
         shared.versions = match is_ready.await {
-            Ok(Ok(versions)) => versions,
-            Ok(Err(error)) => return Err(self.with_hint(error)),
+            Ok(versions) => versions,
             Err(_) => {
                 let _ = shared.ended.wait_for(Option::is_some).await;
                 let error = shared.ended.borrow().clone();

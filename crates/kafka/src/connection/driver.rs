@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
-use kafka_protocol::protocol::{Decodable, Request, StrBytes};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
+use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, WriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::decode::decode_response;
 use super::frame::{self, Expected, Outgoing};
 use super::versions::Versions;
 use crate::auth::{self, Authenticator};
@@ -24,6 +25,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Requests written with one call, at most; further ones wait for the next.
 const WRITE_BATCH: usize = 64;
 
+/// How long the reader gets to find out why a write failed.
+const LAST_WORDS: Duration = Duration::from_millis(250);
+
 /// What the driver of a connection starts with.
 pub(super) struct Driver {
     pub(super) addr: Arc<str>,
@@ -31,8 +35,8 @@ pub(super) struct Driver {
     pub(super) request_timeout: Duration,
     pub(super) authenticator: Option<Arc<Authenticator>>,
     pub(super) outgoing: mpsc::UnboundedReceiver<Outgoing>,
-    /// Gets the broker's versions once the connection can be used.
-    pub(super) ready: oneshot::Sender<Result<Versions, KafkaError>>,
+    /// Gets the broker's versions once the connection can be used, or goes where it never can.
+    pub(super) ready: oneshot::Sender<Versions>,
     pub(super) ended: watch::Sender<Option<KafkaError>>,
     pub(super) close: mpsc::Receiver<()>,
 }
@@ -54,23 +58,34 @@ pub(super) async fn run(stream: Box<dyn Stream>, mut driver: Driver) {
     let write = async {
         let outgoing = &mut driver.outgoing;
         let authenticator = driver.authenticator.as_deref();
-        let (versions, session_end) = match wire.set_up(authenticator).await {
-            Ok(done) => done,
-            Err(error) => {
-                let _ = driver.ready.send(Err(error.clone()));
-                return Err(error);
-            }
-        };
-        let _ = driver.ready.send(Ok(versions));
+        let (versions, session_end) = wire.set_up(authenticator).await?;
+        let _ = driver.ready.send(versions);
         write_loop(wire, outgoing, authenticator, session_end).await
     };
+    let write = async {
+        let result = write.await;
+        if let Err(KafkaError::Disconnected { .. }) = result {
+            // A broker that refuses says why, and that is on its way to the reader; the failed write only shows that it
+            // has hung up.
+            tokio::time::sleep(LAST_WORDS).await;
+        }
+        result
+    };
     let mut reader = BufReader::with_capacity(64 * 1024, reader);
+    let read = async {
+        let result = read_loop(&mut reader, &mut expected, &driver.addr).await;
+        if result.is_err() {
+            // The writer may not have seen the last answer yet: "wrong password" says more than "hung up".
+            tokio::task::yield_now().await;
+        }
+        result
+    };
     let error = tokio::select! {
-        result = async { tokio::try_join!(write, read_loop(&mut reader, &mut expected, &driver.addr)) } => match result {
+        result = async { tokio::try_join!(write, read) } => match result {
             Ok(_) => disconnected(&driver.addr, "this side closed it"),
             Err(error) => error,
         },
-        _ = driver.close.recv() => disconnected(&driver.addr, "this side closed it"),
+        Some(()) = driver.close.recv() => disconnected(&driver.addr, "this side closed it"),
     };
     tracing::debug!(addr = %driver.addr, %error, "connection ended");
     driver.outgoing.close();
@@ -200,9 +215,8 @@ impl Wire {
         request: &R,
         version: i16,
     ) -> Result<R::Response, KafkaError> {
-        let mut body = self.ask_raw(request, version).await?;
-        R::Response::decode(&mut body, version)
-            .map_err(|error| KafkaError::protocol(&self.addr, format!("{error:#}")))
+        let body = self.ask_raw(request, version).await?;
+        decode_response::<R>(body, version, &self.addr)
     }
 
     async fn ask_raw<R: Request>(&mut self, request: &R, version: i16) -> Result<Bytes, KafkaError> {
@@ -241,7 +255,7 @@ impl Wire {
             let code = body.get(..2).map(|code| i16::from_be_bytes([code[0], code[1]]));
             let refused = code == Some(ResponseError::UnsupportedVersion.code());
             let answered = if refused { 0 } else { version };
-            let response = ApiVersionsResponse::decode(&mut body.clone(), answered);
+            let response = decode_response::<ApiVersionsRequest>(body, answered, &self.addr);
             if refused && version > 0 {
                 let offered = response.ok().and_then(|response| {
                     let mut apis = response.api_keys.into_iter();
@@ -250,8 +264,7 @@ impl Wire {
                 version = offered.map_or(0, |api| api.max_version.clamp(0, version - 1));
                 continue;
             }
-            let response =
-                response.map_err(|error| KafkaError::protocol(&self.addr, format!("{error:#}")))?;
+            let response = response?;
             KafkaError::check(response.error_code, "ApiVersions", &*self.addr, None)?;
             return Ok(Versions::new(&response));
         }

@@ -60,7 +60,9 @@ pub(crate) fn explain(error: &Error) -> String {
 pub(super) fn unusable_identity(error: &Error) -> String {
     match error {
         Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
-        other => format!("the certificate or the private key cannot be used: {other}"),
+        other => {
+            format!("the certificate or the private key cannot be used; do they belong together? ({other})")
+        }
     }
 }
 

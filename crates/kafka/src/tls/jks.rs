@@ -66,7 +66,8 @@ fn parse(bytes: &[u8]) -> Option<Jks> {
             _ => return None,
         }
     }
-    Some(store)
+    // The digest, and nothing else.
+    (input.rest.len() == SHA1_OUTPUT_LEN).then_some(store)
 }
 
 struct Input<'a> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{jks, pem, pkcs12};
+use super::{jks, pem, pkcs12, public_key};
 use crate::config::{Content, Identity, Source, Store, StoreFormat};
 use crate::error::KafkaError;
 
@@ -39,6 +39,12 @@ pub(super) fn trusted(store: &Store) -> Result<Vec<CertificateDer<'static>>, Kaf
 pub(super) fn identity(
     identity: &Identity,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), KafkaError> {
+    let (chain, key) = load(identity)?;
+    let key = public_key::completed(key, &chain);
+    Ok((chain, key))
+}
+
+fn load(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), KafkaError> {
     match identity {
         Identity::Pem {
             certificates,
