@@ -242,8 +242,14 @@ impl Gzip {
                 ])
             };
             let (crc, length) = (word(0), word(4));
+            let wrong = |reason: String| ContainerError {
+                reason,
+                // Where the trailer starts, some of which may have come with earlier calls.
+                byte_offset: (self.position + used as u64).saturating_sub(8),
+                truncated: false,
+            };
             if crc != self.crc.sum() {
-                return Err(self.error(format!(
+                return Err(wrong(format!(
                     "the gzip checksum is wrong: {:08x} is stored, {crc_found:08x} was found; the content was damaged after it was written",
                     crc,
                     crc_found = self.crc.sum(),
@@ -251,7 +257,7 @@ impl Gzip {
             }
             // RFC 1952: the length modulo 2^32.
             if length != self.inflate.total_out() as u32 {
-                return Err(self.error(format!(
+                return Err(wrong(format!(
                     "the gzip length is wrong: {length} is stored, {} was found",
                     self.inflate.total_out() as u32
                 )));

@@ -329,7 +329,8 @@ impl FormatDecoder for CsvDecoder {
         block: &mut RecordBlock,
     ) -> Result<usize, DecodeError> {
         if self.guessing {
-            if !end && input.len() < GUESS_BYTES {
+            let line_ends = memchr(b'\n', input).is_some() || input.len() > self.max_record_bytes;
+            if !end && !(line_ends && input.len() >= GUESS_BYTES.min(self.max_record_bytes)) {
                 return Ok(0);
             }
             let guess: Guess = guess::fields(input, end, self.start_offset)

@@ -40,6 +40,9 @@ pub struct InterpretationGuess {
     pub interpretation: Interpretation,
     /// Why, for people.
     pub words: String,
+    /// What was seen. The objects of one topic were written by one converter, but each alone may look like
+    /// another: add up what several of them show before deciding.
+    pub samples: Samples,
 }
 
 /// Lines that are looked at.
@@ -181,8 +184,10 @@ fn assign(columns: &[Column], start_known: bool) -> Result<Guess, String> {
         }
     };
     if let Some(at) = by_start.or_else(by_form) {
+        // One line shows no pattern: an equal number beside the offset may be a timestamp.
+        let pattern = columns[at].first.len() > 1;
         let twins = (0..columns.len()).filter(|other| columns[*other].first == columns[at].first);
-        for twin in twins.filter(|twin| *twin == at || columns[*twin].numbers) {
+        for twin in twins.filter(|twin| *twin == at || (pattern && columns[*twin].numbers)) {
             fields[twin] = Some(Field::Offset);
             words.push(match by_start.is_some() {
                 true => format!(
@@ -265,7 +270,7 @@ fn assign(columns: &[Column], start_known: bool) -> Result<Guess, String> {
 }
 
 /// What has been seen of one field of a json or jsonl file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Samples {
     strings: u64,
     base64: u64,
@@ -287,6 +292,15 @@ impl Samples {
             Some(b'-' | b'0'..=b'9') => self.numbers += 1,
             _ => self.others += 1,
         }
+    }
+
+    /// Takes in what another object's values showed.
+    pub fn merge(&mut self, other: &Samples) {
+        self.strings += other.strings;
+        self.base64 += other.base64;
+        self.nulls += other.nulls;
+        self.others += other.others;
+        self.numbers += other.numbers;
     }
 
     /// True where the field was there at all, be it null.

@@ -46,6 +46,7 @@ pub struct JsonDecoder {
     position: u64,
     line: u64,
     index: u64,
+    after_newline: bool,
 }
 
 /// What stands on a line.
@@ -94,6 +95,7 @@ impl JsonDecoder {
             position: 0,
             line: 1,
             index: 0,
+            after_newline: false,
         })
     }
 
@@ -128,7 +130,8 @@ impl JsonDecoder {
             if self.given[at].is_some() || !samples[at].any_field() {
                 continue;
             }
-            let (interpretation, words) = samples[at].interpretation();
+            let seen = samples[at];
+            let (interpretation, words) = seen.interpretation();
             let slot = match field {
                 Field::Key => &mut self.reader.interpretations.key,
                 Field::Value => &mut self.reader.interpretations.value,
@@ -139,6 +142,7 @@ impl JsonDecoder {
                 field,
                 interpretation,
                 words,
+                samples: seen,
             });
         }
     }
@@ -255,6 +259,7 @@ impl FormatDecoder for JsonDecoder {
             let rest = &input[used..];
             if rest.is_empty() {
                 if end {
+                    self.reader.notes.final_newline = self.after_newline && self.place == Place::Lines;
                     self.ended(used)?;
                 }
                 break;
@@ -300,7 +305,7 @@ impl FormatDecoder for JsonDecoder {
             used += length;
             self.position += length as u64;
             self.line += 1;
-            self.reader.notes.final_newline = !cut_off && self.place == Place::Lines;
+            self.after_newline = !cut_off;
         }
         Ok(used)
     }

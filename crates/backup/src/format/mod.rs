@@ -291,3 +291,6 @@ pub struct Skip {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod json_tests;

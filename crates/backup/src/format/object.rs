@@ -2,7 +2,8 @@
 //!
 //! [`ObjectDecoder`] is fed with stored bytes as they come and asked for blocks. It holds at most what was
 //! pushed and not used, one piece of unwrapped bytes, and the record at hand
-//! ([`Decoding::max_record_bytes`]). What is whole before a damaged place is delivered before the error.
+//! ([`Decoding::max_record_bytes`]). What is whole before a damaged place is delivered before the error, except
+//! for a small object whose container proves damaged: of that nothing is.
 
 use std::sync::Arc;
 
@@ -17,6 +18,10 @@ use crate::container::{self, Chain, Container, ContainerError, StoredBytes};
 
 /// Unwrapped bytes made at once: what the decoder reads is then still in the processor's cache.
 const PIECE: usize = 128 << 10;
+
+/// Up to this many unwrapped bytes nothing is delivered before the container has been read to its end, so that
+/// its checksum is known. Of a larger object records are out by then, and the error comes behind them.
+const VERIFY_BYTES: usize = 1 << 20;
 
 /// Bytes that tell every container and format.
 const SNIFF_BYTES: usize = 16;
@@ -119,6 +124,8 @@ pub struct ObjectDecoder {
     unwrapped_used: u64,
     notes: Notes,
     sniffed_container: bool,
+    /// True while nothing may be delivered because the container's checksum is to come.
+    verifying: bool,
     error: Option<ObjectError>,
     rejected: Option<Rejected>,
     finished: bool,
@@ -142,6 +149,7 @@ impl ObjectDecoder {
             unwrapped_used: 0,
             notes: Notes::default(),
             sniffed_container: false,
+            verifying: true,
             error: None,
             rejected: None,
             finished: false,
@@ -192,7 +200,8 @@ impl ObjectDecoder {
     ///
     /// # Errors
     ///
-    /// Where the content is damaged. `block` then holds all whole records before the damage. The same error
+    /// Where the content is damaged. `block` then holds all whole records before the damage; where a container
+    /// is damaged (and not just cut) they may be wrong, and of up to 1 MiB of content none are delivered. The same error
     /// comes again until [`resume_after_error`](Self::resume_after_error) steps over the record.
     pub fn decode(&mut self, block: &mut RecordBlock, block_bytes: usize) -> Result<Status, ObjectError> {
         if let Some(error) = &self.error {
@@ -344,9 +353,6 @@ impl ObjectDecoder {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        if self.buffer.capacity() < length {
-            self.buffer.reserve(length - self.buffer.len());
-        }
         match self.chain.unwrap(&mut self.stored, &mut self.buffer, length) {
             Ok(ended) => self.content_ended = ended,
             Err(error) => self.container_error = Some(error),
@@ -359,6 +365,17 @@ impl ObjectDecoder {
         block: &mut RecordBlock,
         block_bytes: usize,
     ) -> Result<Option<Status>, ObjectError> {
+        if self.verifying && !self.chain.is_empty() {
+            self.fill(VERIFY_BYTES);
+            match &self.container_error {
+                // What was written before a cut is what the sink wrote.
+                Some(error) if error.truncated => {}
+                Some(_) => return Err(self.take_container_error()),
+                None if self.content_ended || self.buffer.len() >= VERIFY_BYTES => {}
+                None => return Ok(Some(Status::NeedInput)),
+            }
+        }
+        self.verifying = false;
         let pending = self.buffer.len() - self.start;
         if pending == 0 && self.chain.is_empty() && !self.content_ended {
             self.buffer.clear();
