@@ -318,7 +318,7 @@ impl Actor {
             let error = ProduceError::Cluster {
                 partition: partition.name.clone(),
                 confirmed: partition.machine.confirmed(),
-                source: error.clone(),
+                source: Box::new(error.clone()),
             };
             partition.fail(error);
             return;

@@ -117,7 +117,7 @@ pub enum ProduceError {
         /// The confirmed log end.
         confirmed: i64,
         /// The error.
-        source: KafkaError,
+        source: Box<KafkaError>,
     },
     /// Gaps need a producer id.
     #[error("a gap in {partition} cannot be written without a producer id")]

@@ -29,6 +29,9 @@ use crate::batch::EncodedBatch;
 use crate::cluster::Cluster;
 use actor::{Actor, Command};
 
+use crate::error::KafkaError;
+
+pub use crate::admin::ProducerIdentity;
 pub use error::ProduceError;
 
 /// The most markers of one request: more make it slower, and a lost answer dearer.
@@ -37,15 +40,6 @@ const MAX_MARKERS: i64 = 1000;
 const ROOM_UNIT: usize = 1024;
 /// The most operations that a partition holds.
 const MAX_OPERATIONS: usize = 64;
-
-/// A producer id and its epoch, as InitProducerId gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProducerIdentity {
-    /// The producer's id.
-    pub id: i64,
-    /// Its epoch.
-    pub epoch: i16,
-}
 
 /// How to produce. Every request waits for all in-sync replicas (acks=all).
 #[derive(Clone, Debug)]
@@ -82,6 +76,34 @@ impl Default for ProducerOptions {
             partition_buffer_bytes: 6 << 20,
         }
     }
+}
+
+/// The end of a log, as its leader is sure of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettledEnd {
+    /// The offset that the next record gets.
+    pub offset: i64,
+    /// The sequence number that the next record of the producer asked about must have; `None` where the leader
+    /// remembers nothing of it, and takes any.
+    pub next_sequence: Option<i32>,
+}
+
+/// Asks for the end of a log before anything is written to it: until the leader answers without an error, its high
+/// watermark is the true end, and, with `quiet`, the end has not moved for so long (requests of a client that was killed
+/// may still be on their way). Has no time limit where replicas stay behind.
+pub async fn settled_end(
+    cluster: &Cluster,
+    partition: &TopicPartition,
+    identity: Option<ProducerIdentity>,
+    quiet: Option<Duration>,
+) -> Result<SettledEnd, KafkaError> {
+    let end = settle::log_end(cluster, partition, identity, quiet, None).await?;
+    // Sequence numbers go from 0 to 2^31 - 1 and then from 0 again.
+    let next_sequence = end.last_sequence.map(|last| last.wrapping_add(1) & i32::MAX);
+    Ok(SettledEnd {
+        offset: end.offset,
+        next_sequence,
+    })
 }
 
 /// What is written to a partition, in order.

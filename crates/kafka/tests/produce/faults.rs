@@ -115,6 +115,15 @@ async fn lost_answers_and_a_broker_restart_in_between_lose_and_double_nothing() 
     broker.kill9(0).unwrap();
     broker.restart(0).unwrap();
     broker.proxy(0).set(Fault::Pass);
+    let (_, producers) = cluster
+        .describe_producers(std::slice::from_ref(&partition))
+        .await
+        .remove(0);
+    let producers = producers.unwrap();
+    assert!(
+        producers.iter().all(|producer| producer.id != identity.id),
+        "{producers:?}"
+    );
     writer
         .append(one_batch(&numbered(0, 2 * RECORDS, RECORDS)))
         .await
