@@ -1,7 +1,7 @@
 //! What the brokers speak. Knows nothing of backups.
 //!
 //! - [`config`]: the Java clients' property names -> [`config::ClientConfig`].
-//! - [`connection`], [`tls`], [`auth`], [`cluster`]: TCP and TLS, SASL, ApiVersions, metadata and routing.
+//! - [`connection`], `tls`, `auth`, [`cluster`]: TCP and TLS, SASL, ApiVersions, metadata and routing.
 //! - [`admin`]: topics, configs, offsets of logs.
 //! - [`batch`]: RecordBatch v2, encode and decode, codecs, CRC-32C. Records never pass through
 //!   `kafka-protocol`'s record types, which keep headers in a map and lose duplicates and order.
@@ -9,7 +9,7 @@
 //! - [`fetch`]: records of a partition, in order.
 
 pub mod admin;
-pub mod auth;
+mod auth;
 pub mod batch;
 pub mod cluster;
 pub mod config;
@@ -17,4 +17,4 @@ pub mod connection;
 pub mod error;
 pub mod fetch;
 pub mod producer;
-pub mod tls;
+mod tls;

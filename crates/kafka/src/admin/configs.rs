@@ -1,10 +1,11 @@
 //! Reading and changing configurations.
 
+use futures::future::join_all;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
-use kafka_protocol::protocol::Request;
+use kafka_protocol::protocol::{Request, StrBytes};
 
 use super::{Outcomes, left_out, text};
 use crate::cluster::Cluster;
@@ -109,36 +110,32 @@ impl Cluster {
     ) -> Outcomes<ConfigResource, Vec<ConfigEntry>> {
         let keys = names.map(|names| names.iter().map(|name| text(name)).collect::<Vec<_>>());
         let keys = &keys;
+        // One request each, all on their way at the same time.
         self.settle(resources.to_vec(), |resources| async move {
-            let mut outcomes = Vec::with_capacity(resources.len());
-            for resource in &resources {
-                let wanted = DescribeConfigsResource::default()
-                    .with_resource_type(resource.code())
-                    .with_resource_name(text(&resource.name()))
-                    .with_configuration_keys(keys.clone());
-                let request = DescribeConfigsRequest::default().with_resources(vec![wanted]);
-                outcomes.push(match self.call_for(resource, &request).await {
-                    Ok((connection, response)) => response
-                        .results
-                        .into_iter()
-                        .next()
-                        .ok_or_else(|| left_out(connection.addr(), "DescribeConfigs", &resource.text()))
-                        .and_then(|result| {
-                            let message = result.error_message.as_deref();
-                            KafkaError::check(
-                                result.error_code,
-                                "DescribeConfigs",
-                                resource.text(),
-                                message,
-                            )?;
-                            Ok(result.configs.into_iter().map(entry).collect())
-                        }),
-                    Err(error) => Err(error),
-                });
-            }
-            outcomes
+            join_all(resources.iter().map(|resource| self.describe(resource, keys))).await
         })
         .await
+    }
+
+    async fn describe(
+        &self,
+        resource: &ConfigResource,
+        keys: &Option<Vec<StrBytes>>,
+    ) -> Result<Vec<ConfigEntry>, KafkaError> {
+        const WHAT: &str = "DescribeConfigs";
+        let wanted = DescribeConfigsResource::default()
+            .with_resource_type(resource.code())
+            .with_resource_name(text(&resource.name()))
+            .with_configuration_keys(keys.clone());
+        let request = DescribeConfigsRequest::default().with_resources(vec![wanted]);
+        let (connection, response) = self.call_for(resource, &request).await?;
+        let mut results = response.results.into_iter();
+        let result = results
+            .next()
+            .ok_or_else(|| left_out(connection.addr(), WHAT, &resource.text()))?;
+        let message = result.error_message.as_deref();
+        KafkaError::check(result.error_code, WHAT, resource.text(), message)?;
+        Ok(result.configs.into_iter().map(entry).collect())
     }
 
     /// Changes configurations, entry by entry, the others left alone (with `validate_only`: says whether it could). Doing
@@ -149,41 +146,35 @@ impl Cluster {
         validate_only: bool,
     ) -> Outcomes<ConfigChange, ()> {
         self.settle(changes.to_vec(), |changes| async move {
-            let mut outcomes = Vec::with_capacity(changes.len());
-            for change in &changes {
-                let configs = change.changes.iter().map(|(name, operation)| {
-                    let config = AlterableConfig::default().with_name(text(name));
-                    // Source: `org.apache.kafka.clients.admin.AlterConfigOp.OpType`.
-                    match operation {
-                        ConfigOperation::Set(value) => {
-                            config.with_config_operation(0).with_value(Some(text(value)))
-                        }
-                        ConfigOperation::Delete => config.with_config_operation(1).with_value(None),
-                    }
-                });
-                let resource = AlterConfigsResource::default()
-                    .with_resource_type(change.resource.code())
-                    .with_resource_name(text(&change.resource.name()))
-                    .with_configs(configs.collect());
-                let request = IncrementalAlterConfigsRequest::default()
-                    .with_resources(vec![resource])
-                    .with_validate_only(validate_only);
-                let name = change.resource.text();
-                outcomes.push(match self.call_for(&change.resource, &request).await {
-                    Ok((connection, response)) => response
-                        .responses
-                        .first()
-                        .ok_or_else(|| left_out(connection.addr(), "IncrementalAlterConfigs", &name))
-                        .and_then(|result| {
-                            let message = result.error_message.as_deref();
-                            KafkaError::check(result.error_code, "IncrementalAlterConfigs", name, message)
-                        }),
-                    Err(error) => Err(error),
-                });
-            }
-            outcomes
+            join_all(changes.iter().map(|change| self.alter(change, validate_only))).await
         })
         .await
+    }
+
+    async fn alter(&self, change: &ConfigChange, validate_only: bool) -> Result<(), KafkaError> {
+        const WHAT: &str = "IncrementalAlterConfigs";
+        let configs = change.changes.iter().map(|(name, operation)| {
+            let config = AlterableConfig::default().with_name(text(name));
+            // Source: `org.apache.kafka.clients.admin.AlterConfigOp.OpType`.
+            match operation {
+                ConfigOperation::Set(value) => config.with_config_operation(0).with_value(Some(text(value))),
+                ConfigOperation::Delete => config.with_config_operation(1).with_value(None),
+            }
+        });
+        let resource = AlterConfigsResource::default()
+            .with_resource_type(change.resource.code())
+            .with_resource_name(text(&change.resource.name()))
+            .with_configs(configs.collect());
+        let request = IncrementalAlterConfigsRequest::default()
+            .with_resources(vec![resource])
+            .with_validate_only(validate_only);
+        let name = change.resource.text();
+        let (connection, response) = self.call_for(&change.resource, &request).await?;
+        let mut results = response.responses.iter();
+        let result = results
+            .next()
+            .ok_or_else(|| left_out(connection.addr(), WHAT, &name))?;
+        KafkaError::check(result.error_code, WHAT, name, result.error_message.as_deref())
     }
 
     /// A broker's own configuration is that broker's to show and change; of the rest any broker will do.

@@ -1,9 +1,9 @@
 //! SASL: who this side is.
 //!
-//! [`Authenticator`] is made once per client and holds the credentials; each (re-)authentication of a connection runs a
-//! [`Exchange`] of it, which is the mechanism's side of the conversation as a small state machine: [`plain`](RFC 4616),
-//! [`scram`] (RFC 5802, RFC 7677), [`oauth`] (RFC 7628). The bytes travel in SaslAuthenticate requests (KIP-152), and a
-//! broker that ends sessions says after how long (KIP-368).
+//! [`Authenticator`] is made once per client and holds the credentials; each (re-)authentication of a connection runs an
+//! [`Exchange`] of it, which is this side of the conversation as a small state machine: PLAIN (RFC 4616) here, [`scram`]
+//! and [`oauth`] in files of their own. The bytes travel in SaslAuthenticate requests (KIP-152), and a broker that ends
+//! sessions says after how long (KIP-368).
 
 mod oauth;
 mod scram;
@@ -33,7 +33,7 @@ pub(crate) enum Authenticator {
         username: String,
         password: SecretString,
     },
-    OAuthBearer(TokenSource),
+    OAuthBearer(Box<TokenSource>),
 }
 
 impl Authenticator {
@@ -58,7 +58,7 @@ impl Authenticator {
                 username,
                 password,
             },
-            Sasl::OAuthBearer(settings) => Self::OAuthBearer(TokenSource::new(settings, timeout)?),
+            Sasl::OAuthBearer(settings) => Self::OAuthBearer(Box::new(TokenSource::new(settings, timeout)?)),
         })
     }
 

@@ -21,6 +21,9 @@ pub const MAX_RESPONSE_BYTES: usize = 512 * 1024 * 1024;
 /// How much of an announced length is allocated before any of it has arrived.
 const READ_STEP: usize = 4 * 1024 * 1024;
 
+/// What a timeout beyond all clocks comes down to.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Where the correlation id stands in [`Outgoing::head`]: after the length (4), the key (2) and the version (2).
 const CORRELATION_AT: usize = 8;
 
@@ -55,10 +58,11 @@ impl Expected {
         timeout: Duration,
         reply: oneshot::Sender<Result<Bytes, KafkaError>>,
     ) -> Self {
+        let now = Instant::now();
         Self {
             api,
             response_header_version: api.response_header_version(version),
-            deadline: Instant::now() + timeout,
+            deadline: now.checked_add(timeout).unwrap_or(now + LONGEST),
             timeout,
             reply,
         }

@@ -21,10 +21,7 @@ struct Section<'a> {
 pub(super) fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let mut found = Vec::new();
     for section in sections(text)? {
-        if matches!(
-            section.label,
-            "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE"
-        ) {
+        if matches!(section.label, "CERTIFICATE" | "X509 CERTIFICATE") {
             found.push(CertificateDer::from(section.bytes()?));
         }
     }

@@ -261,6 +261,34 @@ async fn client_certificates() {
     }
 }
 
+#[tokio::test]
+async fn a_self_signed_certificate_can_be_trusted_as_it_is() {
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let own = Signed {
+        pem: certificate.pem(),
+        key_pem: key.serialize_pem(),
+        der: certificate.der().clone(),
+        key_der: key.serialize_der(),
+    };
+    let address = tls_server(&own, None, &[&TLS12, &TLS13]).await;
+    let trust = Trust::Store(Store {
+        format: StoreFormat::Pem,
+        source: inline(&own.pem, "ssl.truststore.certificates"),
+        password: None,
+    });
+    connect(
+        Tls {
+            trust,
+            ..Tls::default()
+        },
+        &address,
+    )
+    .await
+    .unwrap();
+}
+
 #[test]
 fn a_key_that_does_not_belong_to_the_certificate_is_found_before_any_connection() {
     let authority = Authority::new("a");
