@@ -1,1 +1,89 @@
 //! One partition's records: ordered, de-duplicated, gap-aware, bounded in memory.
+//!
+//! [`PartitionStream`] gives blocks whose records ascend strictly by offset, whatever the objects look like:
+//! overlapping, interleaved, replayed, cut, replaced. Objects that do not overlap pass through untouched.
+//! Reading ahead, unwrapping and decoding go on beside the consumer, as far as the [`MemoryBudget`] lets them.
+//!
+//! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
+//! - `object`: one object as a source of blocks. `fetch`: one range of it. `seekable`: Parquet's way.
+//! - `merge`: the stream itself. `cursor`: one object in it. `start`: where to begin in the middle.
+
+mod block;
+pub mod budget;
+pub mod cpu;
+mod cursor;
+mod error;
+mod fetch;
+mod merge;
+mod object;
+mod options;
+mod resolve;
+mod seekable;
+mod start;
+mod statistics;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use block::BlockPool;
+pub use block::StreamBlock;
+pub use budget::{Charge, DEFAULT_MEMORY, LEAST_MEMORY, MemoryBudget};
+pub use cpu::{CpuError, CpuPool};
+pub use error::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
+pub use merge::PartitionStream;
+pub use options::{DEFAULT_BLOCK_BYTES, OnBadRecord, OnConflict, RejectSink, RejectedRecord, StreamOptions};
+pub use statistics::{Gap, Gaps, LISTED_GAPS, LISTED_SUSPICIONS, NoteSums, StreamStatistics, Suspicion, Suspicions};
+
+use crate::storage::{RetryPolicy, Store};
+
+/// How many requests to the store are under way at most, unless said otherwise.
+pub const DEFAULT_REQUESTS: usize = 64;
+
+/// What all partitions of a run share. Cheap to clone.
+#[derive(Clone)]
+pub struct StreamContext {
+    /// Where the objects are.
+    pub store: Arc<dyn Store>,
+    /// Threads for CPU work.
+    pub cpu: CpuPool,
+    /// Memory for everything in flight.
+    pub budget: MemoryBudget,
+    requests: Arc<Semaphore>,
+    most_requests: usize,
+    retry: RetryPolicy,
+    blocks: BlockPool,
+}
+
+impl StreamContext {
+    /// The context of a run that keeps at most `requests` requests to the store under way, at least one.
+    pub fn new(store: Arc<dyn Store>, cpu: CpuPool, budget: MemoryBudget, requests: usize) -> Self {
+        let most_requests = requests.clamp(1, Semaphore::MAX_PERMITS);
+        let blocks = BlockPool::new(budget.total() / 32);
+        Self {
+            store,
+            cpu,
+            budget,
+            requests: Arc::new(Semaphore::new(most_requests)),
+            most_requests,
+            retry: RetryPolicy::default(),
+            blocks,
+        }
+    }
+
+    /// Sets how often, and after what waits, a body that broke is asked for again.
+    pub fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
+    }
+}
+
+impl fmt::Debug for StreamContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamContext")
+            .field("store", &self.store)
+            .field("cpu", &self.cpu)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,321 @@
+//! Blocks on their way: counted in the budget, recycled when dropped, and with the facts that merging needs.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use record::{NO_TIMESTAMP, RecordBlock, RecordRef};
+
+use super::budget::Charge;
+
+/// Cleared blocks that are used again, so that their memory need not be asked of the system each time.
+#[derive(Clone)]
+pub(super) struct BlockPool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    most_bytes: usize,
+    blocks: Mutex<(Vec<RecordBlock>, usize)>,
+}
+
+/// Blocks below this size are not worth keeping, and large ones would be wasted on them.
+pub(super) const SMALL_BLOCK: usize = 128 << 10;
+
+impl BlockPool {
+    /// A pool that keeps at most `most_bytes` of memory.
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                most_bytes,
+                blocks: Mutex::default(),
+            }),
+        }
+    }
+
+    /// An empty block for `bytes` of records, recycled where one is there.
+    pub(super) fn take(&self, bytes: usize) -> RecordBlock {
+        // A little more, since a block is full with the record that passes the limit.
+        let fresh = || RecordBlock::with_capacity(bytes + bytes / 8, bytes / 512);
+        if bytes < SMALL_BLOCK {
+            return fresh();
+        }
+        let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (list, kept) = &mut *blocks;
+        let fitting = |block: &RecordBlock| block.memory_bytes() <= 2 * bytes;
+        match list.iter().rposition(fitting) {
+            Some(position) => {
+                let block = list.swap_remove(position);
+                *kept -= block.memory_bytes();
+                block
+            }
+            None => fresh(),
+        }
+    }
+
+    /// Keeps a block's memory for the next one.
+    pub(super) fn recycle(&self, mut block: RecordBlock) {
+        let bytes = block.memory_bytes();
+        if bytes < SMALL_BLOCK {
+            return;
+        }
+        let mut blocks = self.shared.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (list, kept) = &mut *blocks;
+        if *kept + bytes <= self.shared.most_bytes {
+            block.clear();
+            *kept += bytes;
+            list.push(block);
+        }
+    }
+}
+
+/// A block of records that counts in the memory budget until it is dropped. Then its memory is used again.
+pub struct StreamBlock {
+    block: RecordBlock,
+    charge: Option<Charge>,
+    pool: BlockPool,
+}
+
+impl StreamBlock {
+    pub(super) fn new(block: RecordBlock, charge: Charge, pool: BlockPool) -> Self {
+        Self {
+            block,
+            charge: Some(charge),
+            pool,
+        }
+    }
+
+    /// The same, counted for whoever uses it rather than for the object it came from.
+    pub(super) fn deliver(mut self) -> Self {
+        self.charge = self.charge.take().map(Charge::deliver);
+        self
+    }
+
+    /// The records alone, out of the budget's sight.
+    pub fn into_block(mut self) -> RecordBlock {
+        std::mem::take(&mut self.block)
+    }
+
+    /// Gives the records' memory back and keeps its place in the budget, for what was made of them.
+    pub fn into_charge(mut self) -> Option<Charge> {
+        self.charge.take()
+    }
+}
+
+impl Deref for StreamBlock {
+    type Target = RecordBlock;
+
+    fn deref(&self) -> &RecordBlock {
+        &self.block
+    }
+}
+
+impl Drop for StreamBlock {
+    fn drop(&mut self) {
+        self.pool.recycle(std::mem::take(&mut self.block));
+    }
+}
+
+impl fmt::Debug for StreamBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.block.fmt(f)
+    }
+}
+
+/// What is known of a block's records after one look at them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// The lowest offset; the first record's, since blocks are put in order.
+    pub(super) first: i64,
+    /// The highest offset.
+    pub(super) last: i64,
+    /// True where every offset is higher than the one before, as nearly always.
+    pub(super) ascending: bool,
+    /// True where offsets went back and the block had to be put in order.
+    pub(super) went_back: bool,
+    /// The earliest timestamp; `i64::MAX` where no record has one.
+    pub(super) first_time: i64,
+    /// The latest timestamp; `i64::MIN` where no record has one.
+    pub(super) last_time: i64,
+    /// True where there is a record without a timestamp.
+    pub(super) timeless: bool,
+}
+
+impl Facts {
+    /// True where no offset between the first and the last is missing or twice there.
+    pub(super) fn contiguous(&self, records: usize) -> bool {
+        self.ascending && self.last.abs_diff(self.first) == records as u64 - 1
+    }
+}
+
+/// Looks at a block and puts it in order of offsets where it is not; records with equal offsets keep their
+/// order. None for an empty block.
+pub(super) fn examine(block: &mut RecordBlock) -> Option<Facts> {
+    let mut records = block.iter();
+    let start = records.next()?;
+    let mut facts = Facts {
+        first: start.offset,
+        last: start.offset,
+        ascending: true,
+        went_back: false,
+        first_time: i64::MAX,
+        last_time: i64::MIN,
+        timeless: false,
+    };
+    let mut time = |timestamp: i64| {
+        if timestamp == NO_TIMESTAMP {
+            facts.timeless = true;
+        } else {
+            facts.first_time = facts.first_time.min(timestamp);
+            facts.last_time = facts.last_time.max(timestamp);
+        }
+    };
+    time(start.timestamp);
+    let mut previous = start.offset;
+    for record in records {
+        time(record.timestamp);
+        facts.ascending &= record.offset > previous;
+        facts.went_back |= record.offset < previous;
+        previous = record.offset;
+    }
+    facts.last = previous;
+    if facts.went_back {
+        let mut order: Vec<u32> = (0..block.len() as u32).collect();
+        order.sort_by_key(|index| block.get(*index as usize).offset);
+        let mut ordered = RecordBlock::with_capacity(block.payload_bytes(), block.len());
+        for index in order {
+            ordered.push(block.get(index as usize));
+        }
+        *block = ordered;
+        facts.first = block.first().map_or(0, |record| record.offset);
+        facts.last = block.last().map_or(0, |record| record.offset);
+        facts.ascending = block
+            .iter()
+            .zip(block.iter().skip(1))
+            .all(|(one, next)| one.offset < next.offset);
+    }
+    Some(facts)
+}
+
+/// Recognises the beginning of an object when it has to be read again: by number of records, and of each its
+/// offset, timestamp, lengths, and the first and last eight bytes of key and value.
+///
+/// Not every byte, which would cost a fifth of the decoding; an object written again by its sink with other
+/// records differs in what is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fingerprint {
+    pub(super) records: u64,
+    state: u64,
+}
+
+impl Fingerprint {
+    pub(super) fn add(&mut self, record: &RecordRef<'_>) {
+        self.records += 1;
+        self.mix(record.offset as u64);
+        self.mix(record.timestamp as u64);
+        self.field(record.key);
+        self.field(record.value);
+        self.mix(record.headers.len() as u64);
+    }
+
+    fn field(&mut self, field: Option<&[u8]>) {
+        let Some(bytes) = field else {
+            self.mix(u64::MAX);
+            return;
+        };
+        self.mix(bytes.len() as u64);
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            self.mix(u64::from_le_bytes(*first));
+            self.mix(u64::from_le_bytes(*last));
+        } else {
+            let word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            self.mix(word);
+        }
+    }
+
+    fn mix(&mut self, word: u64) {
+        // Multiplication by an odd constant and folding the halves of the product: quick, and no two short
+        // histories collide by accident.
+        let product = u128::from(self.state ^ word ^ 0xD6E8_FEB8_6659_FD93) * 0x9E37_79B9_7F4A_7C15;
+        self.state = (product >> 64) as u64 ^ product as u64 ^ word.rotate_left(32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(offsets: &[i64]) -> RecordBlock {
+        let mut block = RecordBlock::new();
+        for (place, offset) in offsets.iter().enumerate() {
+            let mut writer = block.append(*offset, 1000 + place as i64);
+            writer.value(&[place as u8]);
+            writer.finish();
+        }
+        block
+    }
+
+    #[test]
+    fn facts_tell_order_and_a_block_is_put_in_order_once() {
+        let facts = examine(&mut block(&[3, 4, 6])).unwrap();
+        assert!(facts.ascending && !facts.went_back && !facts.contiguous(3));
+        assert!(examine(&mut block(&[3, 4, 5])).unwrap().contiguous(3));
+        assert!(!examine(&mut block(&[3, 3, 5])).unwrap().contiguous(3));
+        assert!(examine(&mut RecordBlock::new()).is_none());
+        let mut back = block(&[5, 2, 6, 5]);
+        let facts = examine(&mut back).unwrap();
+        let seen: Vec<(i64, u8)> = back
+            .iter()
+            .map(|record| (record.offset, record.value.unwrap()[0]))
+            .collect();
+        assert_eq!(seen, [(2, 1), (5, 0), (5, 3), (6, 2)]);
+        assert_eq!((facts.first, facts.last), (2, 6));
+        assert!(facts.went_back && !facts.ascending);
+        assert_eq!((facts.first_time, facts.last_time), (1000, 1003));
+    }
+
+    #[test]
+    fn a_fingerprint_sees_what_differs() {
+        let print = |offset, timestamp, key: Option<&[u8]>, value: Option<&[u8]>| {
+            let mut block = RecordBlock::new();
+            let mut writer = block.append(offset, timestamp);
+            if let Some(key) = key {
+                writer.key(key);
+            }
+            if let Some(value) = value {
+                writer.value(value);
+            }
+            writer.finish();
+            let mut print = Fingerprint::default();
+            print.add(&block.get(0));
+            print
+        };
+        let prints = [
+            print(1, 2, Some(b"k"), Some(b"v")),
+            print(2, 1, Some(b"k"), Some(b"v")),
+            print(1, 2, Some(b"v"), Some(b"k")),
+            print(1, 2, None, Some(b"v")),
+            print(1, 2, Some(b""), Some(b"v")),
+            print(1, 2, Some(b"k"), Some(b"a long value that ends so")),
+            print(1, 2, Some(b"k"), Some(b"a long value that ends sO")),
+        ];
+        for (number, one) in prints.iter().enumerate() {
+            for other in &prints[number + 1..] {
+                assert_ne!(one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_are_used_again_up_to_a_bound() {
+        let pool = BlockPool::new(1 << 20);
+        let block = pool.take(512 << 10);
+        let memory = block.memory_bytes();
+        pool.recycle(block);
+        assert_eq!(pool.shared.blocks.lock().unwrap().1, memory);
+        assert_eq!(pool.take(400 << 10).memory_bytes(), memory);
+        assert_eq!(pool.shared.blocks.lock().unwrap().1, 0);
+        pool.recycle(RecordBlock::with_capacity(2 << 20, 0));
+        assert_eq!(pool.shared.blocks.lock().unwrap().0.len(), 0);
+    }
+}

@@ -1,0 +1,518 @@
+//! One object as an asynchronous source of blocks.
+//!
+//! A task per object fetches ranges ahead, decodes on the CPU pool and puts blocks into a channel; how far it
+//! runs ahead of the consumer is a matter of the memory budget alone. A tiny object is one request and one hop
+//! to the CPU pool. An object that is replaced while it is read is read again from its start, once, as long
+//! as it begins with the same records.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use record::RecordBlock;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use super::StreamContext;
+use super::block::{Facts, Fingerprint, StreamBlock, examine};
+use super::budget::{Charge, SourceAccount};
+use super::cpu::CpuError;
+use super::fetch::{Piece, fetch};
+use super::seekable;
+use crate::format::{Decoding, Notes, ObjectDecoder, ObjectError, ObjectHints, Rejected, Status};
+use crate::storage::{ObjectMeta, StorageError, StorageErrorKind};
+
+/// Requests that one object has under way at most.
+const REQUESTS_AHEAD: usize = 8;
+
+/// The shortest range that is asked for, but for the last one of an object.
+const LEAST_RANGE: usize = 16 << 10;
+
+/// The longest range that is asked for.
+const MOST_RANGE: usize = 8 << 20;
+
+/// Memory of a decoder and its task that nobody can ask for: tables, windows of codecs.
+const DECODER_BYTES: usize = 48 << 10;
+
+/// What is known of an object before it is read.
+#[derive(Clone, Debug)]
+pub(super) struct ObjectSpec {
+    /// Its place among the partition's objects.
+    pub(super) index: usize,
+    pub(super) hints: ObjectHints,
+    pub(super) size: u64,
+    pub(super) last_modified: i64,
+}
+
+/// How an object is to be read.
+#[derive(Clone, Debug)]
+pub(super) struct ReadOptions {
+    pub(super) decoding: Arc<Decoding>,
+    pub(super) block_bytes: usize,
+    /// True where bad records are stepped over.
+    pub(super) skip_bad: bool,
+}
+
+/// Memory that an object takes while it is read, at most about `reserve`.
+pub(super) fn footprint(size: u64, reserve: usize) -> usize {
+    let unwrapped = usize::try_from(size.saturating_mul(8)).unwrap_or(usize::MAX);
+    unwrapped.saturating_add(4 << 10).min(reserve)
+}
+
+/// What comes out of an object, in order.
+#[derive(Debug)]
+pub(super) enum Item {
+    /// Records; never none.
+    Block(StreamBlock, Facts),
+    /// A place that could not be decoded; with its bytes where the decoder could tell them.
+    Damage(ObjectError, Option<Rejected>),
+    /// The end; nothing comes behind.
+    End(Box<Summary>),
+    /// The object could not be read on; nothing comes behind.
+    Failed(Failure),
+}
+
+/// What there is to say at an object's end.
+#[derive(Debug)]
+pub(super) struct Summary {
+    pub(super) notes: Notes,
+    pub(super) requests: u64,
+    pub(super) decoding: Duration,
+    /// True where the object is another than was listed, or became another on the way.
+    pub(super) replaced: bool,
+    /// True where what stands behind some place was given up.
+    pub(super) abandoned: bool,
+}
+
+/// Why an object cannot be read on.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Storage(StorageError),
+    /// Replaced, and its beginning is not what was read before.
+    Replaced,
+    Defect(CpuError),
+}
+
+/// The consumer's end of an object that is being read. Dropping it ends the reading.
+pub(super) struct Source {
+    pub(super) spec: ObjectSpec,
+    pub(super) options: ReadOptions,
+    pub(super) account: SourceAccount,
+    items: UnboundedReceiver<Item>,
+    waits: Arc<AtomicU64>,
+    _task: AbortOnDrop<()>,
+}
+
+impl Source {
+    /// Starts to read an object ahead.
+    pub(super) fn open(
+        context: &StreamContext,
+        account: SourceAccount,
+        spec: ObjectSpec,
+        options: ReadOptions,
+    ) -> Self {
+        let (sender, items) = unbounded_channel();
+        let waits = Arc::new(AtomicU64::new(0));
+        let reader = Reader {
+            context: context.clone(),
+            account: account.clone(),
+            spec: spec.clone(),
+            options: options.clone(),
+            items: sender,
+            waits: waits.clone(),
+            requests: 0,
+            decoding: Duration::ZERO,
+            replaced: false,
+            abandoned: false,
+            seen: Fingerprint::default(),
+            skip: None,
+        };
+        Self {
+            spec,
+            options,
+            account,
+            items,
+            waits,
+            _task: AbortOnDrop(tokio::spawn(reader.run())),
+        }
+    }
+
+    /// The next item; cancel-safe. None behind the last one.
+    pub(super) async fn next(&mut self) -> Option<Item> {
+        self.items.recv().await
+    }
+
+    /// The next item where it is there already.
+    pub(super) fn try_next(&mut self) -> Option<Item> {
+        match self.items.try_recv() {
+            Ok(item) => Some(item),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    /// How long the object has waited for the store so far.
+    pub(super) fn waited_for_store(&self) -> Duration {
+        Duration::from_nanos(self.waits.load(Ordering::Relaxed))
+    }
+}
+
+/// A task that ends with its owner.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// The task's end.
+pub(super) struct Reader {
+    context: StreamContext,
+    account: SourceAccount,
+    spec: ObjectSpec,
+    options: ReadOptions,
+    items: UnboundedSender<Item>,
+    /// Nanoseconds spent on waiting for the store.
+    waits: Arc<AtomicU64>,
+    requests: u64,
+    decoding: Duration,
+    replaced: bool,
+    abandoned: bool,
+    /// The records sent so far.
+    seen: Fingerprint,
+    /// While an object is read again: what has to come first, and is not sent again.
+    skip: Option<Fingerprint>,
+}
+
+/// A range that was paid for and asked for.
+struct Request {
+    charge: Charge,
+    answer: AbortOnDrop<Result<Piece, StorageError>>,
+}
+
+/// What of the object has been asked for.
+struct Ranges {
+    /// What the first answer said; all others have to be of the same version.
+    meta: Option<ObjectMeta>,
+    /// Where the next range starts.
+    position: u64,
+    /// Where the object ends: as listed, until the first answer.
+    size: u64,
+    requests: VecDeque<Request>,
+}
+
+impl Ranges {
+    fn new(size: u64) -> Self {
+        Self {
+            meta: None,
+            position: 0,
+            size,
+            requests: VecDeque::new(),
+        }
+    }
+
+    /// True where more may be asked for ahead. The first answer has to come first: it tells the version.
+    fn wants_more(&self) -> bool {
+        self.meta.is_some() && self.position < self.size && self.requests.len() < REQUESTS_AHEAD
+    }
+
+    /// True where everything has been received.
+    fn ended(&self) -> bool {
+        self.position >= self.size && self.requests.is_empty()
+    }
+}
+
+/// What moves between the task and the CPU pool.
+struct Work {
+    decoder: ObjectDecoder,
+    block: RecordBlock,
+    seen: Fingerprint,
+    skip: Option<Fingerprint>,
+    /// True for an object of several ranges, which may be replaced between two of them.
+    may_change: bool,
+}
+
+/// What one visit to the CPU pool gave.
+struct Outcome {
+    status: Result<Status, ObjectError>,
+    rejected: Option<Rejected>,
+    facts: Option<Facts>,
+    /// False where an object that is read again does not begin as before.
+    same: bool,
+    notes: Option<Notes>,
+    took: Duration,
+}
+
+impl Reader {
+    pub(super) fn key(&self) -> &str {
+        &self.spec.hints.key
+    }
+
+    async fn run(mut self) {
+        let result = match self.read().await {
+            Err(Failure::Storage(error)) if error.kind == StorageErrorKind::Changed => {
+                self.replaced = true;
+                if self.seen.records > 0 {
+                    self.skip = Some(std::mem::take(&mut self.seen));
+                }
+                tracing::warn!(key = self.key(), "the object was replaced; reading it again");
+                self.read().await
+            }
+            result => result,
+        };
+        if let Err(failure) = result {
+            self.send(Item::Failed(failure));
+        }
+    }
+
+    /// Reads the object from its start to its end.
+    async fn read(&mut self) -> Result<(), Failure> {
+        let mut ranges = Ranges::new(self.spec.size);
+        let mut input: Option<Piece> = None;
+        // Charges of pieces that the decoder has not used up.
+        let mut held: Vec<Charge> = Vec::new();
+        let mut decoder_charge: Option<Charge> = None;
+        let mut block_charge: Option<Charge> = None;
+        let mut work = Work {
+            decoder: ObjectDecoder::new(self.options.decoding.clone(), self.spec.hints.clone()),
+            block: RecordBlock::new(),
+            seen: Fingerprint::default(),
+            skip: self.skip,
+            may_change: false,
+        };
+        let mut hungry = self.spec.size > 0;
+        loop {
+            if hungry {
+                let (piece, charge) = self.next_piece(&mut ranges).await?;
+                held.push(charge);
+                input = Some(piece);
+                work.may_change |= !ranges.ended();
+            }
+            // Ask ahead as far as memory allows without waiting for it.
+            while ranges.wants_more()
+                && let Some(charge) = self.account.try_charge(self.length_at(&ranges))
+            {
+                self.request(&mut ranges, charge);
+            }
+            let decoder_charge = match &mut decoder_charge {
+                Some(charge) => charge,
+                empty => empty.insert(self.account.charge(DECODER_BYTES).await),
+            };
+            if block_charge.is_none() {
+                let expected = footprint(self.spec.size, self.options.block_bytes);
+                // What a block holds on to is more than what is in it.
+                let mut charge = self.account.charge(expected + expected / 4).await;
+                work.block = self.context.blocks.take(expected);
+                charge.resize(charge.bytes().max(work.block.memory_bytes()));
+                block_charge = Some(charge);
+            }
+            let (pieces, ended, block_bytes) = (input.take(), ranges.ended(), self.options.block_bytes);
+            let job = move || run(work, pieces, ended, block_bytes);
+            let (back, outcome) = self.context.cpu.run(job).await.map_err(Failure::Defect)?;
+            work = back;
+            self.decoding += outcome.took;
+            if !outcome.same {
+                return Err(Failure::Replaced);
+            }
+            self.seen = work.seen;
+            self.skip = work.skip;
+            decoder_charge.resize(DECODER_BYTES + work.decoder.memory_bytes());
+            if work.decoder.pending_bytes() == 0 {
+                held.clear();
+            }
+            match (outcome.facts, &mut block_charge) {
+                (Some(facts), charge) => {
+                    // There is a charge whenever there is a block.
+                    if let Some(charge) = charge.take() {
+                        self.send_block(std::mem::take(&mut work.block), charge, facts);
+                    }
+                }
+                (None, Some(charge)) => charge.resize(work.block.memory_bytes().max(charge.bytes())),
+                (None, None) => {}
+            }
+            hungry = false;
+            match outcome.status {
+                Ok(Status::BlockReady) => {}
+                Ok(Status::NeedInput) if ended => return Err(Failure::defect("a decoder wants more than there is")),
+                Ok(Status::NeedInput) => hungry = true,
+                Ok(Status::Finished) => {
+                    self.finish(outcome.notes.unwrap_or_default());
+                    return Ok(());
+                }
+                Ok(Status::Seekable) => {
+                    drop((ranges, held, block_charge, work));
+                    return seekable::read(self).await;
+                }
+                Err(error) => {
+                    let resumes = outcome.rejected.is_some() && self.options.skip_bad;
+                    self.abandoned |= !resumes && !error.truncated;
+                    // What an object read again had to say before was said.
+                    if self.skip.is_none() {
+                        self.damage(error, outcome.rejected);
+                    }
+                    if !resumes {
+                        self.finish(outcome.notes.unwrap_or_default());
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many bytes to ask for next.
+    fn length_at(&self, ranges: &Ranges) -> usize {
+        let length = (self.account.share() / 4).clamp(LEAST_RANGE, MOST_RANGE);
+        usize::try_from(ranges.size - ranges.position).map_or(length, |rest| rest.min(length))
+    }
+
+    /// Asks for as many bytes as were paid for.
+    fn request(&self, ranges: &mut Ranges, charge: Charge) {
+        let context = self.context.clone();
+        let key = self.spec.hints.key.clone();
+        let range = ranges.position..ranges.position + charge.bytes() as u64;
+        ranges.position = range.end;
+        let meta = ranges.meta.clone();
+        let answer = tokio::spawn(async move {
+            // Never closed: the context holds it.
+            let _permit = context.requests.acquire().await;
+            fetch(&context.store, &key, range, meta, &context.retry).await
+        });
+        ranges.requests.push_back(Request {
+            charge,
+            answer: AbortOnDrop(answer),
+        });
+    }
+
+    /// The next bytes of the object, asking for them where that was not done ahead.
+    async fn next_piece(&mut self, ranges: &mut Ranges) -> Result<(Piece, Charge), Failure> {
+        if ranges.requests.is_empty() {
+            let charge = self.account.charge(self.length_at(ranges)).await;
+            self.request(ranges, charge);
+        }
+        let Some(Request { mut charge, mut answer }) = ranges.requests.pop_front() else {
+            return Err(Failure::defect("a request was lost"));
+        };
+        let started = Instant::now();
+        let result = (&mut answer.0).await;
+        let waited = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.waits.fetch_add(waited, Ordering::Relaxed);
+        let piece = result
+            .map_err(|error| Failure::defect(&error.to_string()))?
+            .map_err(Failure::Storage)?;
+        self.requests += piece.requests;
+        charge.resize(piece.bytes);
+        if ranges.meta.is_none() {
+            // HTTP knows times to the second only.
+            self.replaced |= piece.meta.size != self.spec.size
+                || piece.meta.last_modified.div_euclid(1000) != self.spec.last_modified.div_euclid(1000);
+            ranges.size = piece.meta.size;
+            ranges.position = ranges.position.min(ranges.size);
+            ranges.meta = Some(piece.meta.clone());
+        }
+        Ok((piece, charge))
+    }
+
+    fn send_block(&self, block: RecordBlock, mut charge: Charge, facts: Facts) {
+        charge.resize(block.memory_bytes());
+        charge.queue();
+        let block = StreamBlock::new(block, charge, self.context.blocks.clone());
+        self.send(Item::Block(block, facts));
+    }
+
+    pub(super) fn damage(&self, error: ObjectError, rejected: Option<Rejected>) {
+        self.send(Item::Damage(error, rejected));
+    }
+
+    fn finish(&self, notes: Notes) {
+        self.send(Item::End(Box::new(Summary {
+            notes,
+            requests: self.requests,
+            decoding: self.decoding,
+            replaced: self.replaced,
+            abandoned: self.abandoned,
+        })));
+    }
+
+    fn send(&self, item: Item) {
+        // Fails only where nobody listens any more; then the task is about to be ended.
+        let _ = self.items.send(item);
+    }
+}
+
+impl Failure {
+    fn defect(message: &str) -> Self {
+        Failure::Defect(CpuError {
+            message: message.to_owned(),
+        })
+    }
+}
+
+/// One visit to the CPU pool: decodes until the block is full, more bytes are needed or the object ends.
+fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) -> (Work, Outcome) {
+    let started = Instant::now();
+    for chunk in piece.into_iter().flat_map(|piece| piece.chunks) {
+        work.decoder.push(chunk);
+    }
+    if ended {
+        work.decoder.end_of_input();
+    }
+    let status = work.decoder.decode(&mut work.block, block_bytes);
+    let rejected = match &status {
+        Err(error) if error.can_skip => work.decoder.resume_after_error(),
+        _ => None,
+    };
+    let ready = !matches!(status, Ok(Status::NeedInput));
+    let over = match &status {
+        Ok(status) => *status == Status::Finished,
+        Err(_) => true,
+    };
+    let (mut facts, mut same) = (None, true);
+    if ready {
+        same = work.recognise(over);
+        facts = examine(&mut work.block);
+    }
+    let notes = over.then(|| work.decoder.notes());
+    let outcome = Outcome {
+        status,
+        rejected,
+        facts,
+        same,
+        notes,
+        took: started.elapsed(),
+    };
+    (work, outcome)
+}
+
+impl Work {
+    /// Adds the block's records to what was seen, and takes away those that were sent before the object was
+    /// replaced. False where it does not begin with them.
+    fn recognise(&mut self, over: bool) -> bool {
+        let Some(before) = self.skip else {
+            if self.may_change {
+                self.block.iter().for_each(|record| self.seen.add(&record));
+            }
+            return true;
+        };
+        let mut known = 0;
+        for record in self.block.iter() {
+            self.seen.add(&record);
+            if self.seen.records <= before.records {
+                known += 1;
+            }
+            if self.seen.records == before.records {
+                if self.seen != before {
+                    return false;
+                }
+                self.skip = None;
+            }
+        }
+        if known > 0 {
+            let mut rest = RecordBlock::new();
+            self.block.iter().skip(known).for_each(|record| rest.push(record));
+            self.block = rest;
+        }
+        // Shorter than what was read before: not the same either.
+        !(over && self.skip.is_some())
+    }
+}
