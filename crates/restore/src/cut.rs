@@ -1,0 +1,319 @@
+//! Cuts a partition's blocks into the steps that build its target log: batches of records and gaps.
+//!
+//! Pure: blocks in, steps out, so that where every record and every gap goes is decided in one place and
+//! tested without a broker. Records are not copied; a step refers to ranges of shared blocks.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use backup::stream::StreamBlock;
+use record::RecordBlock;
+
+/// Bytes that a record takes in a batch beside its payload, for estimates: lengths, deltas, attributes.
+const RECORD_OVERHEAD: usize = 10;
+
+/// A part of a batch, of blocks of type `B`.
+pub enum Piece<B = StreamBlock> {
+    /// Records of a block, by index.
+    Records(Arc<B>, Range<usize>),
+    /// Records with null key and null value at `count` offsets from `first` on, which have no record in the backup.
+    Filler {
+        /// The first offset to fill.
+        first: i64,
+        /// How many offsets.
+        count: i64,
+    },
+}
+
+impl<B> Clone for Piece<B> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Records(block, range) => Self::Records(Arc::clone(block), range.clone()),
+            Self::Filler { first, count } => Self::Filler {
+                first: *first,
+                count: *count,
+            },
+        }
+    }
+}
+
+impl<B> Piece<B> {
+    /// The number of offsets that the piece takes in the target.
+    pub fn offsets(&self) -> i64 {
+        match self {
+            Piece::Records(_, range) => range.len() as i64,
+            Piece::Filler { count, .. } => *count,
+        }
+    }
+}
+
+/// One step of building a target log.
+pub enum Step<B = StreamBlock> {
+    /// Pieces to encode as one batch (or more, where the estimate of their compressed size was wrong).
+    Batch(Vec<Piece<B>>),
+    /// `count` offsets from `first` on that no consumer may see.
+    Gap {
+        /// The first offset of the gap.
+        first: i64,
+        /// Its length.
+        count: i64,
+    },
+}
+
+/// What is done about source offsets that have no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// Nothing: target offsets are contiguous, the offset map tells the difference.
+    Close,
+    /// A [`Step::Gap`] of its own.
+    Step,
+    /// Null-key records inside the batches, for topics whose log cleaner removes them later.
+    Fill,
+}
+
+/// The most offsets of one batch: brokers keep an object per record while they check it.
+const MAX_BATCH_OFFSETS: i64 = 100_000;
+
+/// See the module's documentation.
+pub struct Cutter<B = StreamBlock> {
+    gaps: Gaps,
+    /// The source offset that would leave no gap.
+    expected: i64,
+    pieces: Vec<Piece<B>>,
+    bytes: usize,
+    offsets: i64,
+}
+
+impl<B: Deref<Target = RecordBlock>> Cutter<B> {
+    /// A cutter whose first record leaves no gap where its offset is `expected`.
+    pub fn new(gaps: Gaps, expected: i64) -> Self {
+        Self {
+            gaps,
+            expected,
+            pieces: Vec::new(),
+            bytes: 0,
+            offsets: 0,
+        }
+    }
+
+    /// The source offset behind everything that was pushed.
+    pub fn expected(&self) -> i64 {
+        self.expected
+    }
+
+    /// Adds a block's records from index `start` on, which lie behind all earlier ones in ascending order, and
+    /// gives the steps that are complete. A batch is complete with about `batch_bytes` bytes before compression.
+    pub fn push(&mut self, block: Arc<B>, start: usize, batch_bytes: usize, steps: &mut Vec<Step<B>>) {
+        let mut start = start;
+        while start < block.len() {
+            let end = self.end_of_run(&block, start);
+            let first = block.get(start).offset;
+            if first > self.expected {
+                self.gap(first, steps);
+            }
+            self.records(&block, start..end, batch_bytes, steps);
+            self.expected = block.get(end - 1).offset + 1;
+            start = end;
+        }
+    }
+
+    /// Takes what is left, up to `end` (the source offset behind the last one that is to exist) where it is given.
+    pub fn finish(&mut self, end: Option<i64>, steps: &mut Vec<Step<B>>) {
+        if let Some(end) = end.filter(|end| *end > self.expected) {
+            self.gap(end, steps);
+        }
+        self.close_batch(steps);
+    }
+
+    /// The index behind the last record of `block` that follows `start` without a gap.
+    fn end_of_run(&self, block: &RecordBlock, start: usize) -> usize {
+        let first = block.get(start).offset;
+        let contiguous = |index: usize| block.get(index).offset - first == (index - start) as i64;
+        if self.gaps == Gaps::Close || contiguous(block.len() - 1) {
+            return block.len();
+        }
+        // Offsets ascend strictly, so "no gap up to here" is monotonic and can be searched for.
+        let (mut low, mut high) = (start, block.len() - 1);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if contiguous(middle) {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        high
+    }
+
+    fn records(&mut self, block: &Arc<B>, range: Range<usize>, batch_bytes: usize, steps: &mut Vec<Step<B>>) {
+        // The usual case without looking at each record: the whole block fits.
+        let whole = block.payload_bytes() + range.len() * RECORD_OVERHEAD;
+        if range.len() == block.len()
+            && self.bytes + whole <= batch_bytes
+            && self.offsets + range.len() as i64 <= MAX_BATCH_OFFSETS
+        {
+            self.bytes += whole;
+            self.offsets += range.len() as i64;
+            self.pieces.push(Piece::Records(Arc::clone(block), range));
+            return;
+        }
+        let mut start = range.start;
+        for index in range.clone() {
+            let size = block.get(index).payload_bytes() + RECORD_OVERHEAD;
+            let full = self.bytes + size > batch_bytes || self.offsets == MAX_BATCH_OFFSETS;
+            if full && self.offsets > 0 {
+                if index > start {
+                    self.pieces.push(Piece::Records(Arc::clone(block), start..index));
+                }
+                self.close_batch(steps);
+                start = index;
+            }
+            self.bytes += size;
+            self.offsets += 1;
+        }
+        if start < range.end {
+            self.pieces
+                .push(Piece::Records(Arc::clone(block), start..range.end));
+        }
+    }
+
+    fn gap(&mut self, next: i64, steps: &mut Vec<Step<B>>) {
+        match self.gaps {
+            Gaps::Close => {}
+            Gaps::Step => {
+                self.close_batch(steps);
+                steps.push(Step::Gap {
+                    first: self.expected,
+                    count: next - self.expected,
+                });
+            }
+            Gaps::Fill => {
+                let mut first = self.expected;
+                while first < next {
+                    let count = (next - first).min(MAX_BATCH_OFFSETS - self.offsets);
+                    if count > 0 {
+                        self.pieces.push(Piece::Filler { first, count });
+                        self.offsets += count;
+                        first += count;
+                    }
+                    if self.offsets == MAX_BATCH_OFFSETS {
+                        self.close_batch(steps);
+                    }
+                }
+            }
+        }
+        self.expected = next;
+    }
+
+    fn close_batch(&mut self, steps: &mut Vec<Step<B>>) {
+        if !self.pieces.is_empty() {
+            steps.push(Step::Batch(std::mem::take(&mut self.pieces)));
+        }
+        self.bytes = 0;
+        self.offsets = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn block(offsets: &[i64]) -> Arc<Box<RecordBlock>> {
+        let mut block = RecordBlock::new();
+        for offset in offsets {
+            let mut writer = block.append(*offset, 0);
+            writer.value(b"0123456789");
+            writer.finish();
+        }
+        Arc::new(Box::new(block))
+    }
+
+    /// Each step as the offsets it covers: (first, count, is a record).
+    fn offsets(steps: &[Step<Box<RecordBlock>>]) -> Vec<(i64, bool)> {
+        let mut all = Vec::new();
+        for step in steps {
+            match step {
+                Step::Gap { first, count } => {
+                    all.extend((*first..first + count).map(|offset| (offset, false)))
+                }
+                Step::Batch(pieces) => {
+                    for piece in pieces {
+                        match piece {
+                            Piece::Records(block, range) => {
+                                all.extend(range.clone().map(|index| (block.get(index).offset, true)));
+                            }
+                            Piece::Filler { first, count } => {
+                                all.extend((*first..first + count).map(|offset| (offset, false)));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn gaps_become_steps_between_batches() {
+        let mut cutter = Cutter::new(Gaps::Step, 3);
+        let mut steps = Vec::new();
+        cutter.push(block(&[5, 6, 9]), 0, 1000, &mut steps);
+        cutter.push(block(&[10, 11]), 0, 1000, &mut steps);
+        cutter.finish(Some(14), &mut steps);
+        let shape: Vec<_> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Gap { first, count } => format!("gap {first}+{count}"),
+                Step::Batch(pieces) => format!("batch of {}", pieces.iter().map(Piece::offsets).sum::<i64>()),
+            })
+            .collect();
+        assert_eq!(
+            shape,
+            ["gap 3+2", "batch of 2", "gap 7+2", "batch of 3", "gap 12+2"]
+        );
+    }
+
+    #[test]
+    fn a_batch_ends_where_it_would_pass_its_size() {
+        let mut cutter = Cutter::new(Gaps::Close, 0);
+        let mut steps = Vec::new();
+        cutter.push(block(&[0, 1, 2, 7, 8]), 0, 45, &mut steps);
+        cutter.finish(None, &mut steps);
+        let sizes: Vec<i64> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Batch(pieces) => pieces.iter().map(Piece::offsets).sum(),
+                Step::Gap { .. } => panic!("no gap is asked for"),
+            })
+            .collect();
+        assert_eq!(sizes, [2, 2, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_offset_is_covered_once_in_order(
+            blocks in prop::collection::vec(prop::collection::vec(1i64..5, 1..9), 1..6),
+            batch_bytes in 1usize..200,
+            first in 0i64..4,
+            mode in 0..3,
+        ) {
+            let gaps = [Gaps::Close, Gaps::Step, Gaps::Fill][mode];
+            let (mut next, mut records, mut steps) = (first, Vec::new(), Vec::new());
+            let mut cutter = Cutter::new(gaps, 0);
+            for distances in blocks {
+                let list: Vec<i64> = distances.iter().map(|d| { next += d; next - 1 }).collect();
+                records.extend(list.iter().copied());
+                cutter.push(block(&list), 0, batch_bytes, &mut steps);
+            }
+            cutter.finish(Some(next + 3), &mut steps);
+            let covered = offsets(&steps);
+            let real: Vec<i64> = covered.iter().filter(|(_, real)| *real).map(|(offset, _)| *offset).collect();
+            prop_assert_eq!(real, records);
+            if gaps != Gaps::Close {
+                let all: Vec<i64> = covered.iter().map(|(offset, _)| *offset).collect();
+                prop_assert_eq!(all, (0..next + 3).collect::<Vec<_>>());
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Encodes cut pieces into batches, on the CPU threads.
+//!
+//! How many bytes before compression make a batch of the wanted size is learned from the batches made so far.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kafka::batch::{
+    Append, BatchEncoder, BufferPool, Compression, EncodeError, EncodedBatch, MAX_BATCH_UNCOMPRESSED,
+};
+
+use crate::cut::Piece;
+
+/// The timestamp of fillers: long ago, so that brokers roll a new segment behind them and the log cleaner's and
+/// the retention's clocks count them as old.
+pub(crate) const FILLER_TIMESTAMP: i64 = 0;
+
+/// Makes batches for one topic. Shared by all its partitions.
+pub(crate) struct Encoding {
+    compression: Compression,
+    max_bytes: usize,
+    target_bytes: usize,
+    buffers: BufferPool,
+    idle: Mutex<Vec<BatchEncoder>>,
+    /// Bytes before and after compression of the batches so far, decayed.
+    uncompressed: AtomicU64,
+    compressed: AtomicU64,
+    busy_nanoseconds: Arc<AtomicU64>,
+}
+
+impl Encoding {
+    /// Batches of about `target_bytes` and never more than `max_bytes` as they are sent.
+    pub(crate) fn new(
+        compression: Compression,
+        target_bytes: usize,
+        max_bytes: usize,
+        buffers: &BufferPool,
+        busy_nanoseconds: &Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            compression,
+            max_bytes,
+            target_bytes: target_bytes.min(max_bytes),
+            buffers: buffers.clone(),
+            idle: Mutex::new(Vec::new()),
+            uncompressed: AtomicU64::new(0),
+            compressed: AtomicU64::new(0),
+            busy_nanoseconds: Arc::clone(busy_nanoseconds),
+        }
+    }
+
+    /// Bytes before compression that are expected to make one batch.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        // A little less than what fits, so that one cut seldom makes a full batch and a tiny one.
+        let aim = self.target_bytes - self.target_bytes / 16;
+        let (uncompressed, compressed) = (
+            self.uncompressed.load(Ordering::Relaxed),
+            self.compressed.load(Ordering::Relaxed),
+        );
+        if self.compression == Compression::None || compressed == 0 {
+            return aim;
+        }
+        let estimate = aim as u128 * u128::from(uncompressed) / u128::from(compressed);
+        usize::try_from(estimate)
+            .unwrap_or(usize::MAX)
+            .clamp(aim / 2, MAX_BATCH_UNCOMPRESSED)
+    }
+
+    /// Encodes `pieces`, usually into one batch.
+    pub(crate) fn encode(&self, pieces: &[Piece]) -> Result<Vec<EncodedBatch>, EncodeError> {
+        let started = Instant::now();
+        let mut encoder = self.take_encoder()?;
+        let mut batches = Vec::with_capacity(1);
+        for piece in pieces {
+            match piece {
+                Piece::Records(block, range) => {
+                    for index in range.clone() {
+                        let record = block.get(index);
+                        if encoder.append(record)? == Append::Full {
+                            batches.extend(encoder.finish()?);
+                            let _ = encoder.append(record)?;
+                        }
+                    }
+                }
+                Piece::Filler { first, count } => {
+                    for offset in *first..first + count {
+                        if encoder.append_filler(offset, FILLER_TIMESTAMP)? == Append::Full {
+                            batches.extend(encoder.finish()?);
+                            let _ = encoder.append_filler(offset, FILLER_TIMESTAMP)?;
+                        }
+                    }
+                }
+            }
+        }
+        batches.extend(encoder.finish()?);
+        self.give_back(encoder);
+        self.learn(&batches);
+        let spent = Duration::as_nanos(&started.elapsed());
+        self.busy_nanoseconds
+            .fetch_add(u64::try_from(spent).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(batches)
+    }
+
+    fn learn(&self, batches: &[EncodedBatch]) {
+        // Half of what was known is forgotten with each cut: data that changes is followed within a few batches.
+        let add = |total: &AtomicU64, bytes: usize| {
+            let known = total.load(Ordering::Relaxed);
+            total.store(known / 2 + bytes as u64, Ordering::Relaxed);
+        };
+        add(
+            &self.uncompressed,
+            batches.iter().map(EncodedBatch::uncompressed_bytes).sum(),
+        );
+        add(
+            &self.compressed,
+            batches.iter().map(EncodedBatch::encoded_bytes).sum(),
+        );
+    }
+
+    fn take_encoder(&self) -> Result<BatchEncoder, EncodeError> {
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .pop();
+        match idle {
+            Some(encoder) => Ok(encoder),
+            None => BatchEncoder::new(self.compression, None, self.max_bytes, &self.buffers),
+        }
+    }
+
+    fn give_back(&self, encoder: BatchEncoder) {
+        self.idle
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .push(encoder);
+    }
+}

@@ -1,0 +1,366 @@
+//! What a restore would do, from reading both sides and changing nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backup::inventory::{self, Inventory, PartitionObjects, TopicInventory};
+use kafka::admin::OffsetSpec;
+use kafka::cluster::Cluster;
+use record::TopicPartition;
+use serde::Serialize;
+
+use crate::error::RestoreError;
+use crate::job::{Create, Job, OffsetMode};
+use crate::profile::{self, ConfigChange};
+use crate::progress::{Event, Phase, Progress};
+use crate::topics;
+
+/// The version of the plan's schema; it grows with every change that a reader could stumble over.
+pub const PLAN_VERSION: u32 = 1;
+
+/// See the module's documentation. Serialises for people and scripts.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestorePlan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// Where the backup lies.
+    pub source: String,
+    /// How object names were read, in words.
+    pub layout: String,
+    /// Each topic, by source name.
+    pub topics: Vec<TopicPlan>,
+    /// Objects that belong to no topic.
+    pub unmatched_objects: u64,
+    /// Some of their keys.
+    pub unmatched_samples: Vec<String>,
+    /// What a person should know before it starts.
+    pub findings: Vec<Finding>,
+    /// What was listed.
+    #[serde(skip)]
+    pub inventory: Arc<Inventory>,
+}
+
+/// Something a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How serious it is.
+    pub severity: Severity,
+    /// In full sentences.
+    pub message: String,
+}
+
+/// How serious a [`Finding`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Good to know.
+    Note,
+    /// The restore works, and something about it may surprise.
+    Warning,
+    /// The restore must not start like this.
+    Error,
+}
+
+/// One topic of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct TopicPlan {
+    /// The topic's name in the backup.
+    pub source: String,
+    /// The topic's name in the target.
+    pub target: String,
+    /// The topic to create, where it does not exist.
+    pub create: Option<NewTopic>,
+    /// Partitions to add to an existing topic: the new number of all.
+    pub add_partitions: Option<i32>,
+    /// Configuration to change while restoring, and to put back at the end (of a topic that exists; that of a new one
+    /// is known once it is created).
+    pub profile: Vec<ConfigChange>,
+    /// Target offsets equal source offsets.
+    pub exact: bool,
+    /// Why, in words.
+    pub offsets_reason: String,
+    /// Each partition with objects, ascending.
+    pub partitions: Vec<PartitionPlan>,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewTopic {
+    /// The number of partitions.
+    pub partitions: i32,
+    /// The number of replicas; `None` is the brokers' default.
+    pub replication_factor: Option<i16>,
+    /// Configuration, by Kafka's names.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// One partition of a plan.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartitionPlan {
+    /// The partition.
+    pub partition: i32,
+    /// Objects that hold its records.
+    pub objects: u64,
+    /// Their stored bytes.
+    pub stored_bytes: u64,
+    /// The smallest start offset in a name.
+    pub first_start_offset: Option<i64>,
+    /// The largest start offset in a name.
+    pub last_start_offset: Option<i64>,
+    /// First offset of the target's log.
+    pub target_start: i64,
+    /// The offset behind the last one of the target's log.
+    pub target_end: i64,
+}
+
+impl RestorePlan {
+    /// The first finding that forbids the restore.
+    pub fn refusal(&self) -> Option<&Finding> {
+        self.findings
+            .iter()
+            .find(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Objects, stored bytes and partitions of all topics.
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let partitions = || self.topics.iter().flat_map(|topic| &topic.partitions);
+        (
+            partitions().map(|partition| partition.objects).sum(),
+            partitions().map(|partition| partition.stored_bytes).sum(),
+            partitions().count() as u64,
+        )
+    }
+}
+
+impl RestorePlan {
+    /// The objects of a partition of the plan.
+    pub(crate) fn objects(&self, topic: &str, partition: i32) -> Result<Arc<PartitionObjects>, RestoreError> {
+        let objects = self
+            .inventory
+            .topics
+            .get(topic)
+            .and_then(|topic| topic.partitions.get(&partition));
+        let objects = objects.map(Arc::clone);
+        objects
+            .ok_or_else(|| RestoreError::Internal(format!("partition {partition} of {topic} is not listed")))
+    }
+}
+
+/// Reads both sides.
+pub async fn plan(job: &Job, progress: &dyn Progress) -> Result<RestorePlan, RestoreError> {
+    let mut plan = list_topics(job, progress).await?;
+    let addresses: Vec<String> = job
+        .target
+        .cluster
+        .bootstrap
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    progress.report(&Event::Phase {
+        phase: Phase::Examine,
+        subject: addresses.join(","),
+    });
+    let cluster = Cluster::connect(job.target.cluster.clone()).await?;
+    examine(job, &cluster, &mut plan).await?;
+    Ok(plan)
+}
+
+/// Lists the backup: a plan that knows nothing of the target yet.
+pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<RestorePlan, RestoreError> {
+    let source = &job.source;
+    progress.report(&Event::Phase {
+        phase: Phase::List,
+        subject: source.store.location().to_owned(),
+    });
+    let on_page = |listing: inventory::ListingProgress| {
+        progress.report(&Event::Listing {
+            objects: listing.listed.objects,
+            matched: listing.taken,
+        });
+    };
+    let inventory =
+        inventory::take(source.store.as_ref(), &source.layout, &source.selection, on_page).await?;
+    inventory.check_ambiguity()?;
+    let topic = |(name, found): (&Arc<str>, &TopicInventory)| TopicPlan {
+        source: name.to_string(),
+        target: job.target.topic_for(name).to_owned(),
+        create: None,
+        add_partitions: None,
+        profile: Vec::new(),
+        exact: job.target.offsets == OffsetMode::Exact,
+        offsets_reason: "as asked".to_owned(),
+        partitions: found
+            .partitions
+            .iter()
+            .map(|(partition, objects)| partition_plan(*partition, objects))
+            .collect(),
+    };
+    let names: Vec<&str> = source
+        .layout
+        .generations()
+        .iter()
+        .map(|names| names.description())
+        .collect();
+    Ok(RestorePlan {
+        version: PLAN_VERSION,
+        source: source.store.location().to_owned(),
+        layout: names.join("; "),
+        topics: inventory.topics.iter().map(topic).collect(),
+        unmatched_objects: inventory.unmatched.tally.objects,
+        unmatched_samples: inventory.unmatched.samples.clone(),
+        findings: Vec::new(),
+        inventory: Arc::new(inventory),
+    })
+}
+
+async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result<(), RestoreError> {
+    let existing = cluster.topics(None).await?;
+    for topic in &mut plan.topics {
+        let needed = topic
+            .partitions
+            .iter()
+            .map(|partition| partition.partition + 1)
+            .max()
+            .unwrap_or(0);
+        let Some(metadata) = existing.iter().find(|existing| existing.name == topic.target) else {
+            plan_creation(
+                job,
+                topic,
+                needed,
+                existing.iter().map(|topic| topic.name.as_str()),
+                &mut plan.findings,
+            );
+            continue;
+        };
+        let count = i32::try_from(metadata.partitions.len()).unwrap_or(i32::MAX);
+        plan_partitions(job, topic, count, needed, &mut plan.findings);
+        topic.profile = profile::changes(&topics::configs(cluster, &topic.target).await?);
+        let there: Vec<i32> = topic
+            .partitions
+            .iter()
+            .map(|plan| plan.partition)
+            .filter(|number| *number < count)
+            .collect();
+        let logs = log_ranges(cluster, &topic.target, there).await?;
+        for partition in &mut topic.partitions {
+            if let Some(range) = logs.get(&partition.partition) {
+                (partition.target_start, partition.target_end) = *range;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn plan_creation<'a>(
+    job: &Job,
+    topic: &mut TopicPlan,
+    needed: i32,
+    existing: impl Iterator<Item = &'a str>,
+    findings: &mut Vec<Finding>,
+) {
+    let wishes = &job.target.topics;
+    let target = &topic.target;
+    if wishes.create == Create::Never {
+        let near = near_names(target, existing);
+        findings.push(Finding {
+            severity: Severity::Error,
+            message: format!("the cluster has no topic {target}{near}; create it, or let the restore do it with --create auto"),
+        });
+        return;
+    }
+    let partitions = wishes.partitions.unwrap_or(needed);
+    if partitions < needed {
+        findings.push(Finding {
+            severity: Severity::Error,
+            message: format!("{target} needs at least {needed} partitions for this backup; --partitions asks for {partitions}"),
+        });
+    } else if wishes.partitions.is_none() {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            message: format!(
+                "{target} will be created with {needed} partitions, the highest one that the backup shows; partitions \
+                 without records leave no objects, so the original may have had more: say --partitions where you know"
+            ),
+        });
+    }
+    topic.create = Some(NewTopic {
+        partitions,
+        replication_factor: wishes.replication_factor,
+        configs: wishes.configs.clone(),
+    });
+}
+
+fn plan_partitions(job: &Job, topic: &mut TopicPlan, count: i32, needed: i32, findings: &mut Vec<Finding>) {
+    if count >= needed {
+        return;
+    }
+    let target = &topic.target;
+    if job.target.topics.add_partitions {
+        topic.add_partitions = Some(needed);
+        return;
+    }
+    findings.push(Finding {
+        severity: Severity::Error,
+        message: format!(
+            "{target} has {count} partitions and the backup has records for {needed}; add them with --add-partitions \
+             (keys then map to other partitions for producers), or restore into another topic with --rename"
+        ),
+    });
+}
+
+fn partition_plan(partition: i32, objects: &Arc<PartitionObjects>) -> PartitionPlan {
+    let last = objects.len().checked_sub(1);
+    PartitionPlan {
+        partition,
+        objects: objects.len() as u64,
+        stored_bytes: objects.bytes(),
+        first_start_offset: last.and_then(|_| objects.start_offset(0)),
+        last_start_offset: last.and_then(|last| objects.start_offset(last)),
+        target_start: 0,
+        target_end: 0,
+    }
+}
+
+/// Log start and log end of partitions of `topic`.
+async fn log_ranges(
+    cluster: &Cluster,
+    topic: &str,
+    partitions: Vec<i32>,
+) -> Result<BTreeMap<i32, (i64, i64)>, RestoreError> {
+    let partitions: Vec<_> = partitions
+        .into_iter()
+        .map(|number| TopicPartition::new(topic, number))
+        .collect();
+    let mut ranges = BTreeMap::new();
+    for (partition, start) in cluster.list_offsets(&partitions, OffsetSpec::Earliest).await {
+        ranges.insert(partition.partition, (start?, 0));
+    }
+    for (partition, end) in cluster.list_offsets(&partitions, OffsetSpec::Latest).await {
+        let end = end?;
+        ranges
+            .entry(partition.partition)
+            .and_modify(|range| range.1 = end);
+    }
+    Ok(ranges)
+}
+
+/// `; did you mean X or Y?`, or nothing.
+fn near_names<'a>(name: &str, existing: impl Iterator<Item = &'a str>) -> String {
+    let mut near: Vec<_> = existing
+        .map(|other| (strsim::damerau_levenshtein(name, other), other))
+        .filter(|(distance, other)| {
+            *distance <= 2.max(name.len() / 4) || other.contains(name) || name.contains(*other)
+        })
+        .collect();
+    near.sort();
+    match near
+        .iter()
+        .take(3)
+        .map(|(_, name)| *name)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
+        [] => String::new(),
+        names => format!(" (there is {})", names.join(", ")),
+    }
+}
