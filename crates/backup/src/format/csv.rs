@@ -272,7 +272,7 @@ impl CsvDecoder {
             }
             match self.record(rest, end, block) {
                 Outcome::Whole { length, newline } => {
-                    if length > self.max_record_bytes.saturating_add(1) {
+                    if length - usize::from(newline) > self.max_record_bytes {
                         block.truncate(block.len() - 1);
                         return Err(self.too_long(used));
                     }
@@ -299,6 +299,9 @@ impl CsvDecoder {
                         break; // The rest of the bad line has not come yet.
                     }
                     let length = line_end.map_or(rest.len(), |at| at + 1);
+                    if length - usize::from(line_end.is_some()) > self.max_record_bytes {
+                        return Err(self.too_long(used));
+                    }
                     let error = DecodeError {
                         reason: bad.reason,
                         byte_offset: self.position + bad.at as u64,
@@ -330,7 +333,8 @@ impl FormatDecoder for CsvDecoder {
     ) -> Result<usize, DecodeError> {
         if self.guessing {
             let line_ends = memchr(b'\n', input).is_some() || input.len() > self.max_record_bytes;
-            if !end && !(line_ends && input.len() >= GUESS_BYTES.min(self.max_record_bytes)) {
+            let enough = line_ends && input.len() >= GUESS_BYTES.min(self.max_record_bytes);
+            if !end && !enough {
                 return Ok(0);
             }
             let guess: Guess = guess::fields(input, end, self.start_offset)

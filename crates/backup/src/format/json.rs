@@ -9,6 +9,7 @@
 
 use memchr::memchr;
 use record::{NO_TIMESTAMP, RecordBlock};
+use serde_json::value::RawValue;
 
 use super::guess::{self, InterpretationGuess};
 use super::json_record::{Envelope, Headers, Interpretations, Reader, Refused, envelope, not_null};
@@ -32,6 +33,8 @@ enum Place {
     Lines,
     /// Behind the end.
     End,
+    /// Behind the end of a partial array; its `]` may still come.
+    Partial,
 }
 
 /// Decodes json and jsonl.
@@ -86,6 +89,7 @@ impl JsonDecoder {
                 bare,
                 notes: Notes::default(),
                 scratch: Vec::new(),
+                headers: Vec::new(),
             },
             place: if array { Place::Start } else { Place::Lines },
             given,
@@ -109,13 +113,16 @@ impl JsonDecoder {
         let mut samples: [guess::Samples; 3] = Default::default();
         for line in whole.split(|byte| *byte == b'\n') {
             let text = line.strip_suffix(b",").unwrap_or(line);
+            let Ok(text) = std::str::from_utf8(text) else {
+                continue;
+            };
             match self.reader.bare {
                 Some(field) => {
-                    let Ok(raw) = serde_json::from_slice(text) else {
+                    let Ok(raw) = serde_json::from_str::<&RawValue>(text) else {
                         continue;
                     };
                     let mut fields = Envelope::default();
-                    *fields.of(field) = Some(raw);
+                    *fields.of(field) = Some(raw.get());
                     sample(&fields, &mut samples);
                 }
                 None => {
@@ -162,7 +169,7 @@ impl JsonDecoder {
                 Line::Frame
             }
             (Place::First | Place::Next, b"" | b"]") => {
-                self.place = Place::End;
+                self.place = Place::Partial;
                 Line::Refused(Refused {
                     at: 0,
                     reason: "the array goes on after its last whole record without another one: the sink \
@@ -172,8 +179,8 @@ impl JsonDecoder {
                 })
             }
             (Place::Last, _) => refuse("a record should end with a comma before the next one"),
-            (Place::End, b"") => Line::Frame,
-            (Place::End, _) => refuse("there are other bytes behind the end of the array"),
+            (Place::End, b"") | (Place::Partial, b"" | b"]") => Line::Frame,
+            (Place::End | Place::Partial, _) => refuse("there are other bytes behind the end of the array"),
             (Place::First | Place::Next, _) => match line.strip_suffix(b",") {
                 Some(text) => {
                     self.place = Place::Next;
@@ -201,7 +208,7 @@ impl JsonDecoder {
     /// The content has ended: the array must have, too.
     fn ended(&mut self, used: usize) -> Result<(), DecodeError> {
         match self.place {
-            Place::Lines | Place::End => Ok(()),
+            Place::Lines | Place::End | Place::Partial => Ok(()),
             Place::Start if self.position == 0 => Ok(()),
             _ => {
                 let refused = Refused {
@@ -222,17 +229,17 @@ impl JsonDecoder {
 
 fn sample(fields: &Envelope<'_>, samples: &mut [guess::Samples; 3]) {
     if let Some(raw) = fields.key {
-        samples[0].add(raw.get());
+        samples[0].add(raw);
     }
     if let Some(raw) = fields.value {
-        samples[1].add(raw.get());
+        samples[1].add(raw);
     }
     if let Some(raw) = not_null(fields.headers)
         && let Ok(Headers(headers)) = serde_json::from_str(raw)
     {
         for header in headers {
             if let Some(raw) = header.value {
-                samples[2].add(raw.get());
+                samples[2].add(raw);
             }
         }
     }
@@ -290,11 +297,9 @@ impl FormatDecoder for JsonDecoder {
             };
             let cut_off = length == line.len();
             if let Err(refused) = result {
-                // Behind a partial array nothing of worth can come: all of it goes.
-                let whole = refused.cut && self.place == Place::End;
-                let length = if whole { rest.len() } else { length };
-                let truncated = whole || (refused.cut && cut_off && end);
-                if truncated {
+                let partial = self.place == Place::Partial;
+                let truncated = refused.cut && (partial || (cut_off && end));
+                if truncated && !partial {
                     self.place = Place::End;
                 }
                 let error = self.error(refused, Some(Skip { before: used, length }), used, truncated);

@@ -5,6 +5,7 @@
 //! order). A name that comes twice counts with its last value, as in Jackson, and is counted. An unknown name
 //! is an error: it means that the object is not an envelope.
 
+use std::cell::Cell;
 use std::fmt;
 
 use record::{NO_TIMESTAMP, RecordWriter};
@@ -12,6 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde_json::value::RawValue;
 
 use super::csv::{MAX_HEADERS, name, number};
+use super::json_scan::{self, HeaderSpans};
 use super::json_text::{describe, string_inside, unescape, write};
 use super::{Field, Interpretation, Notes, instant};
 
@@ -26,11 +28,11 @@ pub(super) struct Interpretations {
 /// The raw text of each field of an envelope.
 #[derive(Default)]
 pub(super) struct Envelope<'a> {
-    pub(super) key: Option<&'a RawValue>,
-    pub(super) value: Option<&'a RawValue>,
-    offset: Option<&'a RawValue>,
-    timestamp: Option<&'a RawValue>,
-    pub(super) headers: Option<&'a RawValue>,
+    pub(super) key: Option<&'a str>,
+    pub(super) value: Option<&'a str>,
+    pub(super) offset: Option<&'a str>,
+    pub(super) timestamp: Option<&'a str>,
+    pub(super) headers: Option<&'a str>,
     duplicates: u64,
 }
 
@@ -68,8 +70,33 @@ impl From<serde_json::Error> for Refused {
     }
 }
 
-pub(super) fn envelope(text: &[u8]) -> Result<Envelope<'_>, Refused> {
-    Ok(serde_json::from_slice(text)?)
+/// The fields of the envelope that `line` is.
+pub(super) fn envelope(line: &str) -> Result<Envelope<'_>, Refused> {
+    Ok(serde_json::from_str(line)?)
+}
+
+/// Adds the spans in `line` of each header in `raw`, which is a part of `line`. Gives the number of names that
+/// came twice in one header.
+pub(super) fn header_spans(line: &str, raw: &str, spans: &mut Vec<HeaderSpans>) -> Result<u64, Refused> {
+    let mut duplicates = 0;
+    let Headers(headers) = serde_json::from_str(raw)
+        .map_err(|error| Refused::from(format!("the headers are no list of key and value pairs: {error}")))?;
+    // The parts are borrowed from `line`, so the distance of their addresses is their place in it.
+    let span_of = |part: &str| {
+        let start = part.as_ptr() as usize - line.as_ptr() as usize;
+        (start, start + part.len())
+    };
+    for header in headers {
+        duplicates += header.duplicates;
+        let Some(name) = header.key.and_then(string_inside) else {
+            return Err("a header has no name".to_owned().into());
+        };
+        spans.push(HeaderSpans {
+            name: span_of(name),
+            value: span_of(header.value.unwrap_or(&line[..0])),
+        });
+    }
+    Ok(duplicates)
 }
 
 /// What a line is read with.
@@ -79,30 +106,68 @@ pub(super) struct Reader {
     pub(super) bare: Option<Field>,
     pub(super) notes: Notes,
     pub(super) scratch: Vec<u8>,
+    pub(super) headers: Vec<HeaderSpans>,
 }
 
 impl Reader {
-    /// Writes the record of one line. `offset` is what the record has where the line does not say.
+    /// Reads one line and puts its record into the block. `offset` is what the record has where the line does not say.
     pub(super) fn record(
         &mut self,
         text: &[u8],
         offset: Option<i64>,
         mut writer: RecordWriter<'_>,
     ) -> Result<(), Refused> {
+        let line = std::str::from_utf8(text).map_err(|error| Refused {
+            at: error.valid_up_to(),
+            reason: "not UTF-8, as all JSON is".into(),
+            cut: error.error_len().is_none(),
+        })?;
+        let mut headers = std::mem::take(&mut self.headers);
+        let result = self
+            .fields(line, &mut headers)
+            .and_then(|fields| self.write(line, &fields, &headers, offset, &mut writer));
+        self.headers = headers;
+        result?;
+        writer.finish();
+        Ok(())
+    }
+
+    /// Finds the fields of a line, and the spans of its headers.
+    fn fields<'a>(&mut self, line: &'a str, headers: &mut Vec<HeaderSpans>) -> Result<Envelope<'a>, Refused> {
+        if self.bare.is_none()
+            && let Some(fields) = json_scan::envelope(line, headers)
+        {
+            return Ok(fields);
+        }
+        headers.clear();
         let fields = match self.bare {
-            None => envelope(text)?,
+            None => envelope(line)?,
             Some(field) => {
-                let raw: &RawValue = serde_json::from_slice(text)?;
+                let raw: &RawValue = serde_json::from_str(line)?;
                 let mut fields = Envelope::default();
-                *fields.of(field) = Some(raw);
+                *fields.of(field) = Some(raw.get());
                 fields
             }
         };
+        if let Some(raw) = not_null(fields.headers) {
+            self.notes.duplicate_names += header_spans(line, raw, headers)?;
+        }
+        Ok(fields)
+    }
+
+    fn write(
+        &mut self,
+        line: &str,
+        fields: &Envelope<'_>,
+        headers: &[HeaderSpans],
+        offset: Option<i64>,
+        writer: &mut RecordWriter<'_>,
+    ) -> Result<(), Refused> {
         self.notes.duplicate_names += fields.duplicates;
         match fields.offset {
-            Some(raw) => match number(raw.get().as_bytes()).filter(|offset| *offset >= 0) {
+            Some(raw) => match number(raw.as_bytes()).filter(|offset| *offset >= 0) {
                 Some(offset) => writer.offset(offset),
-                None => return Err(format!("the offset is no whole number: {}", describe(raw.get())).into()),
+                None => return Err(format!("the offset is no whole number: {}", describe(raw)).into()),
             },
             None => {
                 self.notes.numbered = true;
@@ -119,7 +184,7 @@ impl Reader {
                 }
             }
         }
-        let timestamp = match fields.timestamp.map(RawValue::get) {
+        let timestamp = match fields.timestamp {
             None | Some("null") => NO_TIMESTAMP,
             Some(raw) => string_inside(raw)
                 .and_then(|inside| instant::milliseconds(inside.as_bytes()))
@@ -145,34 +210,17 @@ impl Reader {
                 .value_with(|out| write(raw, interpretation, scratch, out).map(|count| *lone += count))
                 .map_err(|reason| format!("the value {reason}"))?;
         }
-        if let Some(raw) = not_null(fields.headers)
-            && raw != "[]"
-        {
-            self.headers(raw, &mut writer)?;
-        }
-        writer.finish();
-        Ok(())
-    }
-
-    fn headers(&mut self, raw: &str, writer: &mut RecordWriter<'_>) -> Result<(), Refused> {
-        let Headers(headers) = serde_json::from_str(raw).map_err(|error| Refused {
-            cut: false,
-            at: 0,
-            reason: format!("the headers are no list of key and value pairs: {error}"),
-        })?;
         let interpretation = self.interpretations.header;
-        for header in headers {
-            self.notes.duplicate_names += header.duplicates;
-            let Some(name) = header.key.and_then(|raw| string_inside(raw.get())) else {
-                return Err("a header has no name".to_owned().into());
-            };
-            let lone = std::cell::Cell::new(0);
-            let value = not_null(header.value);
+        for spans in headers {
+            let name = &line[spans.name.0..spans.name.1];
+            let raw = &line[spans.value.0..spans.value.1];
+            let value = Some(raw).filter(|raw| !matches!(*raw, "" | "null"));
             if value.is_some() {
                 self.count(interpretation);
             }
-            let scratch = &mut self.scratch;
+            let lone = Cell::new(0);
             let add = |count| lone.set(lone.get() + count);
+            let scratch = &mut self.scratch;
             writer
                 .header_with(
                     |out| unescape(name, out).map(add),
@@ -195,12 +243,12 @@ impl Reader {
     }
 }
 
-pub(super) fn not_null(raw: Option<&RawValue>) -> Option<&str> {
-    raw.map(RawValue::get).filter(|raw| *raw != "null")
+pub(super) fn not_null(raw: Option<&str>) -> Option<&str> {
+    raw.filter(|raw| *raw != "null")
 }
 
 impl<'a> Envelope<'a> {
-    pub(super) fn of(&mut self, field: Field) -> &mut Option<&'a RawValue> {
+    pub(super) fn of(&mut self, field: Field) -> &mut Option<&'a str> {
         match field {
             Field::Key => &mut self.key,
             Field::Value => &mut self.value,
@@ -256,7 +304,7 @@ impl<'de> Deserialize<'de> for Envelope<'de> {
                 let mut envelope = Envelope::default();
                 while let Some(Name(field)) = map.next_key()? {
                     let raw: &'de RawValue = map.next_value()?;
-                    if envelope.of(field).replace(raw).is_some() {
+                    if envelope.of(field).replace(raw.get()).is_some() {
                         envelope.duplicates += 1;
                     }
                 }

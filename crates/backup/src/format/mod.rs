@@ -8,6 +8,7 @@ pub mod guess;
 mod instant;
 mod json;
 mod json_record;
+mod json_scan;
 mod json_text;
 mod notes;
 mod object;
@@ -236,7 +237,7 @@ fn base64_error(text: &[u8]) -> (usize, String) {
         .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')));
     match wrong {
         Some(at) => (at, format!("it holds the byte '{}'", text[at].escape_ascii())),
-        None if text.len() % 4 != 0 => (
+        None if !text.len().is_multiple_of(4) => (
             text.len(),
             format!("it is {} characters long, which is no multiple of 4", text.len()),
         ),
