@@ -195,7 +195,9 @@ impl StreamError {
 
 impl fmt::Display for StreamError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partition, object, .. } = self;
+        let Self {
+            partition, object, ..
+        } = self;
         match &self.kind {
             StreamErrorKind::Storage(error) => write!(f, "{partition}: {error}")?,
             StreamErrorKind::Vanished => {
@@ -207,7 +209,10 @@ impl fmt::Display for StreamError {
                  with what was read before"
             )?,
             StreamErrorKind::Container { reason } => {
-                write!(f, "{partition}: the container of the object {object} is damaged: {reason}")?;
+                write!(
+                    f,
+                    "{partition}: the container of the object {object} is damaged: {reason}"
+                )?;
             }
             StreamErrorKind::Decode { reason } => {
                 write!(f, "{partition}: the object {object} cannot be decoded: {reason}")?;

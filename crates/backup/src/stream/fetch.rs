@@ -85,7 +85,14 @@ pub(super) async fn fetch(
         }
         let error = broken.unwrap_or_else(|| {
             let message = "the object's bytes end early";
-            StorageError::new("read", store.location(), Some(key), StorageErrorKind::Unreachable, message).retryable()
+            StorageError::new(
+                "read",
+                store.location(),
+                Some(key),
+                StorageErrorKind::Unreachable,
+                message,
+            )
+            .retryable()
         });
         // An answer that brought something counts as progress: ranges are short.
         failures = if bytes > before { 1 } else { failures + 1 };
@@ -93,7 +100,12 @@ pub(super) async fn fetch(
             return Err(error);
         }
         let delay = policy.delay(failures, None);
-        tracing::warn!(key, position = range.start + bytes as u64, ?delay, "{error}; resuming");
+        tracing::warn!(
+            key,
+            position = range.start + bytes as u64,
+            ?delay,
+            "{error}; resuming"
+        );
         seen = Some(meta);
         tokio::time::sleep(delay).await;
     }

@@ -6,7 +6,8 @@
 //!
 //! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
 //! - `object`: one object as a source of blocks. `fetch`: one range of it. `seekable`: Parquet's way.
-//! - `merge`: the stream itself. `cursor`: one object in it. `start`: where to begin in the middle.
+//! - `merge`: the stream itself. `members`: who takes part in it. `cursor`: one of them. `resolve`: several records
+//!   at one offset. `start`: where to begin in the middle.
 
 mod block;
 pub mod budget;
@@ -14,6 +15,7 @@ pub mod cpu;
 mod cursor;
 mod error;
 mod fetch;
+mod members;
 mod merge;
 mod object;
 mod options;
@@ -34,7 +36,9 @@ pub use cpu::{CpuError, CpuPool};
 pub use error::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
 pub use merge::PartitionStream;
 pub use options::{DEFAULT_BLOCK_BYTES, OnBadRecord, OnConflict, RejectSink, RejectedRecord, StreamOptions};
-pub use statistics::{Gap, Gaps, LISTED_GAPS, LISTED_SUSPICIONS, NoteSums, StreamStatistics, Suspicion, Suspicions};
+pub use statistics::{
+    Gap, Gaps, LISTED_GAPS, LISTED_SUSPICIONS, NoteSums, StreamStatistics, Suspicion, Suspicions,
+};
 
 use crate::storage::{RetryPolicy, Store};
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use record::RecordBlock;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, error::TryRecvError, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::StreamContext;
@@ -145,10 +145,7 @@ impl Source {
 
     /// The next item where it is there already.
     pub(super) fn try_next(&mut self) -> Option<Item> {
-        match self.items.try_recv() {
-            Ok(item) => Some(item),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.items.try_recv().ok()
     }
 
     /// How long the object has waited for the store so far.
@@ -334,7 +331,9 @@ impl Reader {
             hungry = false;
             match outcome.status {
                 Ok(Status::BlockReady) => {}
-                Ok(Status::NeedInput) if ended => return Err(Failure::defect("a decoder wants more than there is")),
+                Ok(Status::NeedInput) if ended => {
+                    return Err(Failure::defect("a decoder wants more than there is"));
+                }
                 Ok(Status::NeedInput) => hungry = true,
                 Ok(Status::Finished) => {
                     self.finish(outcome.notes.unwrap_or_default());
@@ -390,7 +389,11 @@ impl Reader {
             let charge = self.account.charge(self.length_at(ranges)).await;
             self.request(ranges, charge);
         }
-        let Some(Request { mut charge, mut answer }) = ranges.requests.pop_front() else {
+        let Some(Request {
+            mut charge,
+            mut answer,
+        }) = ranges.requests.pop_front()
+        else {
             return Err(Failure::defect("a request was lost"));
         };
         let started = Instant::now();

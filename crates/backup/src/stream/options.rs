@@ -105,6 +105,7 @@ impl StreamOptions {
     /// True where a record of this timestamp is wanted.
     pub(super) fn wants_time(&self, timestamp: i64) -> bool {
         timestamp == record::NO_TIMESTAMP
-            || (self.from_time.is_none_or(|from| timestamp >= from) && self.to_time.is_none_or(|to| timestamp <= to))
+            || (self.from_time.is_none_or(|from| timestamp >= from)
+                && self.to_time.is_none_or(|to| timestamp <= to))
     }
 }

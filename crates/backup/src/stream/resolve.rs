@@ -21,7 +21,7 @@ struct Candidate {
 
 impl PartitionStream {
     /// Gives one record for `offset`, at which the top of the heap stands, and moves all members behind it.
-    pub(super) fn resolve(&mut self, offset: i64) -> Result<(), StreamError> {
+    pub(super) fn resolve(&mut self, offset: i64) -> Result<(), Box<StreamError>> {
         let mut candidates: Vec<Candidate> = Vec::new();
         while let Some(Reverse((next, 1, index, slot))) = self.heap.peek().copied()
             && next == offset
@@ -72,7 +72,7 @@ impl PartitionStream {
     }
 
     /// Chooses among the candidates and counts the others.
-    fn choose(&mut self, candidates: &[Candidate]) -> Result<Option<Candidate>, StreamError> {
+    fn choose(&mut self, candidates: &[Candidate]) -> Result<Option<Candidate>, Box<StreamError>> {
         let Some(first) = candidates.first() else {
             return Ok(None);
         };
@@ -113,7 +113,7 @@ impl PartitionStream {
                 };
                 let object = conflict.one.object.clone();
                 let kind = StreamErrorKind::Conflict(Box::new(conflict));
-                return Err(StreamError::new(&self.partition, &object, kind));
+                return Err(Box::new(StreamError::new(&self.partition, &object, kind)));
             }
             let suspicion = Suspicion::Conflict {
                 offset: record.offset,

@@ -16,7 +16,11 @@ const NEAR_OBJECTS: usize = 16;
 const NEAR_BYTES: u64 = 32 << 20;
 
 /// The objects that may hold offsets from `from` to `to` (inclusive), as a range of places in the list.
-pub(super) fn needed(objects: &PartitionObjects, from: Option<i64>, to: Option<i64>) -> std::ops::Range<usize> {
+pub(super) fn needed(
+    objects: &PartitionObjects,
+    from: Option<i64>,
+    to: Option<i64>,
+) -> std::ops::Range<usize> {
     let end = match to {
         Some(to) => partition_point(objects, |start| start <= to),
         None => objects.len(),
@@ -45,7 +49,10 @@ fn begin(objects: &PartitionObjects, from: i64) -> usize {
     }
     let (Some(first), Some(highest)) = (
         objects.start_offset(0),
-        objects.len().checked_sub(1).and_then(|last| objects.start_offset(last)),
+        objects
+            .len()
+            .checked_sub(1)
+            .and_then(|last| objects.start_offset(last)),
     ) else {
         return 0;
     };
@@ -96,7 +103,10 @@ mod tests {
     use crate::inventory::ObjectEntry;
 
     fn objects(list: &[(i64, u64)]) -> PartitionObjects {
-        let keys: Vec<String> = list.iter().map(|(start, size)| format!("t-0-{start}-{size}")).collect();
+        let keys: Vec<String> = list
+            .iter()
+            .map(|(start, size)| format!("t-0-{start}-{size}"))
+            .collect();
         PartitionObjects::from_list(list.iter().zip(&keys).map(|((start, size), key)| ObjectEntry {
             key: key.into(),
             start_offset: Some(*start),
@@ -130,7 +140,13 @@ mod tests {
 
     #[test]
     fn objects_of_one_start_offset_are_taken_together() {
-        let objects = objects(&[(0, 10), (1_000_000, 1), (1_000_000, 2), (1_000_000, 3), (2_000_000, 10)]);
+        let objects = objects(&[
+            (0, 10),
+            (1_000_000, 1),
+            (1_000_000, 2),
+            (1_000_000, 3),
+            (2_000_000, 10),
+        ]);
         assert_eq!(needed(&objects, Some(1_500_000), None), 0..5);
         assert_eq!(needed(&objects, Some(1_500_000), Some(1)), 0..1);
     }

@@ -180,7 +180,9 @@ impl Gaps {
             .any(|trouble| (first..=last.saturating_add(1)).contains(trouble));
         self.passed(last);
         self.count += 1;
-        self.offsets = self.offsets.saturating_add(last.abs_diff(first).saturating_add(1));
+        self.offsets = self
+            .offsets
+            .saturating_add(last.abs_diff(first).saturating_add(1));
         self.suspicious += u64::from(suspicious);
         let room = if suspicious {
             self.suspicious_listed < LISTED_GAPS
@@ -275,6 +277,10 @@ mod tests {
         gaps.add(30_010, 30_010, || (None, String::new()));
         assert_eq!((gaps.count, gaps.offsets, gaps.suspicious), (3_002, 15_004, 1));
         assert_eq!(gaps.list.len(), LISTED_GAPS + 1);
-        assert!(gaps.list.last().is_some_and(|gap| gap.suspicious && gap.object_behind == "b"));
+        assert!(
+            gaps.list
+                .last()
+                .is_some_and(|gap| gap.suspicious && gap.object_behind == "b")
+        );
     }
 }

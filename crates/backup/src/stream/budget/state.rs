@@ -171,12 +171,17 @@ impl State {
     }
 
     pub(super) fn reserve_of(&self, partition: u64) -> usize {
-        self.partitions.get(&partition).map_or(0, |partition| partition.reserve)
+        self.partitions
+            .get(&partition)
+            .map_or(0, |partition| partition.reserve)
     }
 
     /// The largest reserve that the partition could ever get beside the others' bases.
     pub(super) fn largest_reserve(&self, partition: u64) -> usize {
-        let base = self.partitions.get(&partition).map_or(0, |partition| partition.base);
+        let base = self
+            .partitions
+            .get(&partition)
+            .map_or(0, |partition| partition.base);
         self.total.saturating_sub(self.bases - base)
     }
 
@@ -227,9 +232,14 @@ impl State {
         }
     }
 
-    /// Takes `bytes` only where nothing speaks against it.
+    /// Takes `bytes` only where nothing speaks against it. Of the reserve, half is left for what must follow.
     pub(super) fn try_take(&mut self, source: u64, bytes: usize) -> bool {
-        let fits = self.lives_on_reserve(source, bytes) || (self.waiters.is_empty() && self.may_borrow(source, bytes));
+        self.take_within(source, bytes, 2)
+    }
+
+    fn take_within(&mut self, source: u64, bytes: usize, part: usize) -> bool {
+        let fits = self.lives_on_reserve(source, bytes, part)
+            || (self.waiters.is_empty() && self.may_borrow(source, bytes));
         if fits {
             self.force(source, bytes);
         }
@@ -242,7 +252,7 @@ impl State {
             self.force(source, bytes);
             return true;
         }
-        self.try_take(source, bytes)
+        self.take_within(source, bytes, 1)
     }
 
     pub(super) fn wait(&mut self, source: u64, bytes: usize, sender: oneshot::Sender<()>) {
@@ -334,7 +344,7 @@ impl State {
             }
             let (source, bytes) = (waiter.source, waiter.bytes);
             let granted = self.is_starving(source)
-                || self.lives_on_reserve(source, bytes)
+                || self.lives_on_reserve(source, bytes, 1)
                 || (!borrowers_wait && self.may_borrow(source, bytes));
             if !granted {
                 borrowers_wait = true;
@@ -352,12 +362,13 @@ impl State {
             .is_some_and(|source| source.head && source.queued == 0)
     }
 
-    fn lives_on_reserve(&self, source: u64, bytes: usize) -> bool {
+    /// True where `bytes` more are within one `part`-th of the object's share of the reserve.
+    fn lives_on_reserve(&self, source: u64, bytes: usize, part: usize) -> bool {
         self.sources.get(&source).is_some_and(|source| {
             source.head
                 && self.partitions.get(&source.partition).is_some_and(|partition| {
                     let shared = partition.reserve.saturating_sub(partition.handed_out);
-                    source.used + bytes <= shared / partition.members
+                    source.used + bytes <= shared / partition.members / part
                 })
         })
     }

@@ -79,9 +79,15 @@ fn the_head_goes_on_when_all_is_borrowed() {
     let mut block = waiting.now_or_never().unwrap();
     block.queue();
     let mut next = Box::pin(head.charge(MIB));
-    assert!((&mut next).now_or_never().is_none(), "has a block to hand out first");
+    assert!(
+        (&mut next).now_or_never().is_none(),
+        "has a block to hand out first"
+    );
     let _delivered = block.deliver();
-    assert!(next.now_or_never().is_some(), "what was handed out is not the head's concern");
+    assert!(
+        next.now_or_never().is_some(),
+        "what was handed out is not the head's concern"
+    );
 }
 
 #[test]
@@ -92,13 +98,20 @@ fn a_merge_grows_once_borrowers_have_given_back_and_one_at_a_time() {
     let borrowed = ahead.try_charge(20 * MIB).unwrap();
     let mut growth = Box::pin(one.grow(50 * MIB));
     assert!((&mut growth).now_or_never().is_none());
-    assert!(ahead.try_charge(1).is_none(), "nobody borrows while a merge waits");
+    assert!(
+        ahead.try_charge(1).is_none(),
+        "nobody borrows while a merge waits"
+    );
     drop(borrowed);
     assert_eq!(growth.now_or_never(), Some(Ok(())));
     one.set_members(50);
     let mut other_growth = Box::pin(two.grow(2 * MIB));
     assert!((&mut other_growth).now_or_never().is_none());
-    assert_eq!(one.grow(60 * MIB).now_or_never(), Some(Ok(())), "the one that has grown may go on");
+    assert_eq!(
+        one.grow(60 * MIB).now_or_never(),
+        Some(Ok(())),
+        "the one that has grown may go on"
+    );
     one.set_members(1);
     assert_eq!(other_growth.now_or_never(), Some(Ok(())));
     assert_eq!(
@@ -118,8 +131,13 @@ fn members_of_a_large_merge_keep_to_their_share() {
     members.iter().for_each(SourceAccount::promote);
     partition.set_members(16);
     assert_eq!(members[0].share(), MIB / 16);
-    let mut first = members[0].try_charge(MIB / 16).unwrap();
+    let mut first = members[0].charge(MIB / 16).now_or_never().unwrap();
     first.queue();
-    assert!(members[0].try_charge(1).is_none());
-    assert!(members[1].try_charge(MIB / 16).is_some());
+    assert!(members[0].charge(1).now_or_never().is_none());
+    let ahead = members[1].try_charge(MIB / 32);
+    assert!(ahead.is_some());
+    assert!(
+        members[1].try_charge(MIB / 32).is_none(),
+        "half is for what cannot wait"
+    );
 }
