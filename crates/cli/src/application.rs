@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{Context, cat, completions, inspect, man, plan, restore};
+use crate::command::{Context, cat, completions, inspect, man, plan, restore, verify};
 use crate::command_line::{self, CommandLine, Commands};
 use crate::config::environment::Environment;
 use crate::config::{ConfigFile, section};
@@ -112,6 +112,7 @@ async fn work(command: &Commands, context: &Context<'_>) -> Result<Outcome, Comm
         Commands::Plan(arguments) => plan::run(arguments, context).await,
         Commands::Inspect(arguments) => inspect::run(arguments, context).await,
         Commands::Cat(arguments) => cat::run(arguments, context).await,
+        Commands::Verify(arguments) => verify::run(arguments, context).await,
         Commands::Completions(_) | Commands::Man(_) => Ok(Outcome::Done),
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand};
 
 use crate::argument::global::GlobalArguments;
-use crate::command::{cat, completions, inspect, man, plan, restore};
+use crate::command::{cat, completions, inspect, man, plan, restore, verify};
 
 const USAGE: &str = "kafka-restore -c FILE -t TOPIC [--since TS]\n       kafka-restore <COMMAND> [OPTIONS]";
 
@@ -17,6 +17,8 @@ Examples:
       what a restore would do, changing nothing
   kafka-restore -c restore.json -t orders
       do it (the same as `kafka-restore restore ...`)
+  kafka-restore verify -c restore.json -t orders
+      compare the topic with its backup, record by record
   kafka-restore cat -c restore.json -t orders --limit 10
       records of the backup, as JSON lines
 
@@ -52,6 +54,8 @@ pub(crate) enum Commands {
     Inspect(inspect::Arguments),
     /// Print records of a backup as JSON lines
     Cat(cat::Arguments),
+    /// Compare a restored topic with the backup, record by record
+    Verify(verify::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print or write the manual pages

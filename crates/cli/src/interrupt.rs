@@ -8,7 +8,7 @@ use crate::printer::Printer;
 pub(crate) async fn twice(stop: CancellationToken, printer: &Printer) {
     signal().await;
     stop.cancel();
-    printer.warn("stopping; what was sent is being confirmed (once more to stop at once)");
+    printer.warn("stopping cleanly: what is on its way is still confirmed (once more to stop at once; that is safe too)");
     signal().await;
 }
 

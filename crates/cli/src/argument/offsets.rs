@@ -11,10 +11,18 @@ use crate::value::{duration, size};
 
 /// How target offsets relate to source offsets.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct OffsetArguments {
-    /// Which offsets the records get. [default: auto]
+pub(crate) struct ModeArguments {
+    /// Which offsets the records get, or got. [default: auto]
     #[arg(long, value_name = "MODE", value_parser = choice(MODES), help_heading = heading::TARGET)]
     pub(crate) offsets: Option<OffsetMode>,
+}
+
+/// The same, with what it may cost.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct OffsetArguments {
+    /// Which offsets.
+    #[command(flatten)]
+    pub(crate) mode: ModeArguments,
 
     /// How much exact offsets may cost before auto chooses a map: a time and a size on the brokers' disks.
     /// [default: 10m,5GB]

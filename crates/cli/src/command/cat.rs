@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use ::restore::job::{Resources, Source};
 use backup::inventory;
-use backup::stream::{CpuPool, MemoryBudget, PartitionStream, RejectSink, StreamContext};
+use backup::stream::{
+    CpuPool, DEFAULT_REQUESTS, MemoryBudget, PartitionStream, RejectSink, StreamContext, StreamOptions,
+};
 use clap::Args;
 use record::TopicPartition;
 
@@ -63,6 +65,7 @@ pub(crate) struct Arguments {
 /// Prints the chosen records, topic by topic and partition by partition, in the order of their offsets.
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Outcome, CommandError> {
     let rejects = Arc::new(RejectFile::new(None, jiff::Timestamp::now()));
+    context.announce(&arguments.topics);
     let backup = Backup {
         selection: selection::chosen(&arguments.topics)?,
         records: selection::records(&arguments.window)?,
@@ -106,12 +109,19 @@ async fn print(
     context: &Context<'_>,
 ) -> anyhow::Result<()> {
     let inventory = inventory::take(source.store.as_ref(), &source.layout, &source.selection, |_| {}).await?;
-    let stream = StreamContext::new(
-        Arc::clone(&source.store),
-        CpuPool::new(resources.jobs),
-        MemoryBudget::new(resources.memory),
-    );
-    let options = ::restore::execute::stream_options(source);
+    let cpu = resources.jobs.map_or_else(CpuPool::per_core, CpuPool::new)?;
+    let budget = MemoryBudget::new(resources.memory);
+    let stream = StreamContext::new(Arc::clone(&source.store), cpu, budget, DEFAULT_REQUESTS);
+    let options = StreamOptions {
+        from_offset: source.records.from_offset,
+        to_offset: source.records.to_offset,
+        from_time: source.records.from_time,
+        to_time: source.records.to_time,
+        on_conflict: source.on_conflict,
+        on_bad_record: source.on_bad_record,
+        rejected: source.rejected.clone(),
+        ..StreamOptions::new(Arc::new(source.decoding.clone()))
+    };
     let mut left = limit.unwrap_or(u64::MAX);
     let mut lines = Vec::new();
     for (topic, found) in &inventory.topics {
@@ -122,7 +132,7 @@ async fn print(
                 && let Some(block) = records.next().await?
             {
                 for record in block.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                    show::record::put_line(&mut lines, topic, *partition, record);
+                    show::record::put_line(&mut lines, topic, *partition, record)?;
                     left -= 1;
                     // A block of tiny records makes far more text than it has bytes.
                     if lines.len() >= FLUSH_BYTES {

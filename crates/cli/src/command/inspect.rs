@@ -43,6 +43,7 @@ pub(crate) struct Arguments {
 
 /// Lists and prints.
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Outcome, CommandError> {
+    context.announce(&arguments.topics);
     let backup = Backup {
         selection: selection::any(&arguments.topics),
         ..Backup::resolve(&arguments.source, &arguments.content, None, context.file)?

@@ -3,9 +3,11 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::argument::global::GlobalArguments;
+use crate::argument::selection::TopicArguments;
 use crate::config::ConfigFile;
 use crate::printer::Printer;
 use crate::progress::Watcher;
+use crate::value::moment;
 
 pub(crate) mod cat;
 pub(crate) mod completions;
@@ -13,6 +15,7 @@ pub(crate) mod inspect;
 pub(crate) mod man;
 pub(crate) mod plan;
 pub(crate) mod restore;
+pub(crate) mod verify;
 
 /// What every command gets beside its own arguments.
 pub(crate) struct Context<'a> {
@@ -30,6 +33,16 @@ impl Context<'_> {
     /// Shows the events of a job until it is dropped.
     pub(crate) fn watcher(&self) -> Watcher {
         Watcher::start(self.global.progress, self.global.quiet, self.printer)
+    }
+
+    /// Says how a date was understood, since there are many ways to write one.
+    pub(crate) fn announce(&self, topics: &TopicArguments) {
+        if let Some(since) = topics.since {
+            self.printer.say(&format!(
+                "only objects modified at or after {}",
+                moment::show(since)
+            ));
+        }
     }
 
     /// What `work` gives, or none where the user wants to stop first. For work that changes nothing.

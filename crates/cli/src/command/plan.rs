@@ -36,6 +36,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let job = JobSettings::resolve(&arguments.job, context.file)?
         .open(None)
         .await?;
+    context.announce(&arguments.job.topics);
     print(&job, arguments.json, context).await
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::restore::error::RestoreError;
 use ::restore::report::{self, Report};
 use anyhow::Context as _;
 use backup::stream::RejectSink;
@@ -60,6 +61,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let job = settings
         .open(Some(Arc::clone(&rejects) as Arc<dyn RejectSink>))
         .await?;
+    context.announce(&arguments.job.topics);
     if arguments.dry_run {
         return plan::print(&job, arguments.json, context).await;
     }
@@ -80,7 +82,10 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let report =
         ::restore::execute::execute(&job, &plan, Arc::clone(&watcher) as _, context.stop.clone()).await;
     drop(watcher);
-    let report = report.map_err(anyhow::Error::new)?;
+    let report = match report {
+        Err(RestoreError::Interrupted) => return Ok(Outcome::Interrupted),
+        report => report.map_err(anyhow::Error::new)?,
+    };
     if let Some(path) = &arguments.report {
         write(path, &report)?;
     }

@@ -129,7 +129,7 @@ impl JobSettings {
                 .into_iter()
                 .map(|rename| (rename.old, rename.new))
                 .collect(),
-            offsets: offsets.offsets.unwrap_or(defaults.offsets),
+            offsets: offsets.mode.offsets.unwrap_or(defaults.offsets),
             exact_limit: offsets.exact_limit.unwrap_or(defaults.exact_limit),
             append: safety.append,
             verify_existing: safety.verify_existing,

@@ -4,10 +4,12 @@ mod inventory;
 mod plan;
 pub(crate) mod record;
 mod report;
+mod verdict;
 
 pub(crate) use inventory::inventory;
 pub(crate) use plan::{plan, plan_line};
 pub(crate) use report::report;
+pub(crate) use verdict::verdict;
 
 use crate::text::signed;
 

@@ -116,7 +116,6 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use ::restore::plan::{NewTopic, PartitionPlan};
@@ -144,7 +143,6 @@ mod tests {
             exact: false,
             offsets_reason: "as asked".into(),
             partitions: vec![partition(0, 0, 0), partition(1, 17, 1000), partition(10, 5, 5)],
-            configs: BTreeMap::new(),
         };
         let mut made = topic("orders", "orders");
         made.exact = true;

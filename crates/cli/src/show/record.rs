@@ -6,35 +6,82 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use record::{NO_TIMESTAMP, RecordRef};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
-/// Appends `record` of a partition as a line to `out`.
-pub(crate) fn put_line(out: &mut Vec<u8>, topic: &str, partition: i32, record: RecordRef<'_>) {
-    let mut line = Map::new();
-    line.insert("topic".into(), topic.into());
-    line.insert("partition".into(), partition.into());
-    line.insert("offset".into(), record.offset.into());
-    let timestamp = Some(record.timestamp).filter(|timestamp| *timestamp != NO_TIMESTAMP);
-    line.insert("timestamp".into(), timestamp.into());
-    put_bytes(&mut line, "key", record.key);
-    put_bytes(&mut line, "value", record.value);
-    let header = |(name, value): (&[u8], Option<&[u8]>)| {
-        let mut header = Map::new();
-        put_bytes(&mut header, "key", Some(name));
-        put_bytes(&mut header, "value", value);
-        Value::Object(header)
-    };
-    line.insert("headers".into(), record.headers.iter().map(header).collect());
-    out.extend_from_slice(Value::Object(line).to_string().as_bytes());
-    out.push(b'\n');
+/// A record's line. Of a field and its `_base64` twin exactly one is there; an inner `None` is null.
+#[derive(Serialize)]
+struct Line<'a> {
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    timestamp: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+    headers: Vec<Header<'a>>,
 }
 
-fn put_bytes(map: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
-    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
-        None => map.insert(name.to_owned(), Value::Null),
-        Some((_, Ok(text))) => map.insert(name.to_owned(), text.into()),
-        Some((bytes, Err(_))) => map.insert(format!("{name}_base64"), STANDARD.encode(bytes).into()),
+#[derive(Serialize)]
+struct Header<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Option<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<String>,
+}
+
+/// Appends `record` of a partition as a line to `out`.
+pub(crate) fn put_line(
+    out: &mut Vec<u8>,
+    topic: &str,
+    partition: i32,
+    record: RecordRef<'_>,
+) -> serde_json::Result<()> {
+    let (key, key_base64) = text_or_base64(record.key);
+    let (value, value_base64) = text_or_base64(record.value);
+    let header = |(name, value)| {
+        let (key, key_base64) = text_or_base64(Some(name));
+        let (value, value_base64) = text_or_base64(value);
+        Header {
+            key,
+            key_base64,
+            value,
+            value_base64,
+        }
     };
+    let headers = record.headers.iter().map(header).collect();
+    let timestamp = Some(record.timestamp).filter(|timestamp| *timestamp != NO_TIMESTAMP);
+    let offset = record.offset;
+    let line = Line {
+        topic,
+        partition,
+        offset,
+        timestamp,
+        key,
+        key_base64,
+        value,
+        value_base64,
+        headers,
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.push(b'\n');
+    Ok(())
+}
+
+fn text_or_base64(bytes: Option<&[u8]>) -> (Option<Option<&str>>, Option<String>) {
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => (Some(None), None),
+        Some((_, Ok(text))) => (Some(Some(text)), None),
+        Some((bytes, Err(_))) => (None, Some(STANDARD.encode(bytes))),
+    }
 }
 
 #[cfg(test)]
@@ -58,21 +105,15 @@ mod tests {
         writer.finish();
         let mut out = Vec::new();
         for record in block.iter() {
-            put_line(&mut out, "orders", 3, record);
+            put_line(&mut out, "orders", 3, record).unwrap();
         }
         let expected = [
-            r#"{"headers":[{"key":"h","value":null},{"key":"h","value":"\"x\""},{"key_base64":"/g==","value":""}],"key":"","offset":7,"partition":3,"timestamp":1600000000000,"topic":"orders","value_base64":"/wA="}"#,
-            r#"{"headers":[],"key":null,"offset":8,"partition":3,"timestamp":null,"topic":"orders","value":null}"#,
+            r#"{"topic":"orders","partition":3,"offset":7,"timestamp":1600000000000,"key":"","value_base64":"/wA=","headers":[{"key":"h","value":null},{"key":"h","value":"\"x\""},{"key_base64":"/g==","value":""}]}"#,
+            r#"{"topic":"orders","partition":3,"offset":8,"timestamp":null,"key":null,"value":null,"headers":[]}"#,
         ];
-        let lines: Vec<Value> = out
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_slice(line).unwrap())
-            .collect();
-        let expected: Vec<Value> = expected
-            .iter()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect();
-        assert_eq!(lines, expected);
+        assert_eq!(
+            String::from_utf8(out).unwrap().lines().collect::<Vec<_>>(),
+            expected
+        );
     }
 }

@@ -55,6 +55,15 @@ fn inspect_for_people_names_topics_and_strangers() {
 }
 
 #[test]
+fn a_date_is_said_as_it_was_understood() {
+    let shown = environment().show(&["inspect", "--from", "backup", "--since", "9 Jun 2020"]);
+    assert!(
+        shown.contains("only objects modified at or after 2020-06-09T00:00:00Z"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn cat_prints_records_in_order() {
     insta::assert_snapshot!(environment().show(&["cat", "--from", "backup", "-t", "orders", "-q"]));
 }
@@ -112,7 +121,18 @@ fn a_topic_that_is_not_there_lists_those_that_are() {
 fn a_bad_record_stops_or_is_kept() {
     let environment = environment();
     environment.write("backup/orders-2-0", "azA=,djA=,0,1\nazE=,**,1,2\nazI=,djI=,2,3\n");
-    let cat = ["cat", "--from", "backup", "-t", "orders", "--partition", "2"];
+    let fields = "key,value,offset,timestamp";
+    let cat = [
+        "cat",
+        "--from",
+        "backup",
+        "-t",
+        "orders",
+        "--partition",
+        "2",
+        "--fields",
+        fields,
+    ];
     let output = environment.run(&cat);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let talk = String::from_utf8(output.stderr).unwrap();
