@@ -6,7 +6,8 @@
 //! - [`batch`]: RecordBatch v2, encode and decode, codecs, CRC-32C. Records never pass through
 //!   `kafka-protocol`'s record types, which keep headers in a map and lose duplicates and order.
 //! - [`producer`]: batches in order, with the expected base offset of each known before it is sent.
-//! - [`fetch`]: records of a partition, in order.
+//! - [`groups`]: groups, their members and committed offsets.
+//! - [`fetch`]: records of a partition, in order. [`scan`]: what one replica holds.
 
 pub mod admin;
 mod auth;
@@ -16,5 +17,7 @@ pub mod config;
 pub mod connection;
 pub mod error;
 pub mod fetch;
+pub mod groups;
 pub mod producer;
+pub mod scan;
 mod tls;

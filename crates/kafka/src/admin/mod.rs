@@ -2,12 +2,13 @@
 //!
 //! `topics`: create, delete, grow. `configs`: read and change. `offsets`: where logs begin and end, DeleteRecords.
 //! `producers`: producer ids, and what brokers remember of producers. `transactions`: markers and empty transactions.
-//! `description`: the cluster itself.
+//! `acls`: who may do what. `description`: the cluster itself.
 //!
 //! Each item of a list has its own outcome. What may pass by itself (a leader that moves, a controller that changes, a
 //! topic that is not known everywhere yet) is tried again for as long as [`Cluster::retry`] allows; the exceptions say
 //! so.
 
+mod acls;
 mod configs;
 mod description;
 mod offsets;
@@ -28,6 +29,7 @@ use crate::cluster::{Cluster, Leader, may_pass};
 use crate::connection::Connection;
 use crate::error::KafkaError;
 
+pub use acls::Acl;
 pub use configs::{ConfigChange, ConfigEntry, ConfigOperation, ConfigResource, ConfigSource};
 pub use description::ClusterDescription;
 pub use offsets::OffsetSpec;
@@ -41,11 +43,11 @@ pub type Outcomes<I, T> = Vec<(I, Result<T, KafkaError>)>;
 /// Time that a broker gets beyond the limit that the request itself carries, so that its own answer comes first.
 const GRACE: Duration = Duration::from_secs(5);
 
-fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
@@ -54,12 +56,14 @@ fn milliseconds(duration: Duration) -> i32 {
 }
 
 /// An answer that leaves out something it was asked for.
-fn left_out(addr: &str, what: &str, resource: &str) -> KafkaError {
+pub(crate) fn left_out(addr: &str, what: &str, resource: &str) -> KafkaError {
     KafkaError::protocol(addr, format!("the answer to {what} says nothing of {resource}"))
 }
 
 /// Partitions in the shape that most requests want: by topic, each with whatever goes with it.
-fn by_topic<T>(items: impl IntoIterator<Item = (TopicPartition, T)>) -> BTreeMap<String, Vec<(i32, T)>> {
+pub(crate) fn by_topic<T>(
+    items: impl IntoIterator<Item = (TopicPartition, T)>,
+) -> BTreeMap<String, Vec<(i32, T)>> {
     let mut topics: BTreeMap<String, Vec<(i32, T)>> = BTreeMap::new();
     for (at, item) in items {
         topics
@@ -76,7 +80,7 @@ type Answers<T> = HashMap<(String, i32), Result<T, KafkaError>>;
 impl Cluster {
     /// Tries until every item has either succeeded or failed for good, or patience is over. `attempt` gives one outcome
     /// per item that it is asked about, in their order.
-    async fn settle<I, T, F, A>(&self, items: Vec<I>, attempt: F) -> Outcomes<I, T>
+    pub(crate) async fn settle<I, T, F, A>(&self, items: Vec<I>, attempt: F) -> Outcomes<I, T>
     where
         I: Clone,
         F: Fn(Vec<I>) -> A,
