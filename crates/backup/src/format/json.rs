@@ -202,6 +202,7 @@ impl JsonDecoder {
             skip,
             before,
             truncated,
+            rejected: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Decoders are sans-I/O state machines behind [`FormatDecoder`]; Parquet, which must seek, has its own way.
 
+mod avro;
 mod csv;
 mod csv_raw;
 pub mod guess;
@@ -12,11 +13,15 @@ mod json_scan;
 mod json_text;
 mod notes;
 mod object;
+mod parquet;
+mod typed;
 
+pub use avro::AvroDecoder;
 pub use csv::CsvDecoder;
-pub use guess::Guess;
+pub use guess::{Guess, InterpretationGuess, Samples};
 pub use json::JsonDecoder;
 pub use notes::Notes;
+pub use parquet::{ParquetDecoder, ParquetStep};
 pub use object::{ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status};
 
 use record::RecordBlock;
@@ -126,7 +131,7 @@ pub enum FinalNewline {
 pub struct Decoding {
     /// The format, where it is known; otherwise it is told from the content.
     pub format: Option<Format>,
-    /// The fields in configured order. csv needs them (or guesses, see [`csv`]); others read them from the data.
+    /// The fields in configured order. csv needs them (or guesses, see [`guess::fields`]); others read them from the data.
     pub fields: Option<Vec<Field>>,
     /// How csv values are written.
     pub value_encoding: ValueEncoding,
@@ -199,6 +204,11 @@ pub trait FormatDecoder: Send {
     fn notes(&self) -> Notes {
         Notes::default()
     }
+
+    /// Bytes of memory held beside the input and the block.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// True where a block has reached its size: `block_bytes` of payload and bookkeeping together, so that a file
@@ -265,6 +275,9 @@ pub struct DecodeError {
     pub before: usize,
     /// True where the content simply stops early (a cut upload) rather than being wrong.
     pub truncated: bool,
+    /// The bad record's bytes, where they are not those of the input that [`skip`](Self::skip) names: in formats
+    /// whose records are packed.
+    pub rejected: Option<Vec<u8>>,
 }
 
 impl DecodeError {
@@ -277,6 +290,7 @@ impl DecodeError {
             skip: None,
             before: 0,
             truncated: false,
+            rejected: None,
         }
     }
 }

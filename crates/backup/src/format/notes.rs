@@ -48,6 +48,12 @@ pub struct Notes {
     pub lone_surrogates: u64,
     /// json, jsonl: names that one object held twice; the last one counts, as in the sinks' own library.
     pub duplicate_names: u64,
-    /// json, jsonl: keys, values and header values taken as JSON text: equivalent, not identical.
+    /// Keys, values and header values taken as, or written anew as, JSON text: equivalent, not identical.
     pub json_texts: u64,
+    /// avro, parquet: records with headers, which these formats store as a map: of equal names only the last is
+    /// left, and their order is lost.
+    pub map_headers: u64,
+    /// avro, parquet: the sink was to store headers and this object has no place for them, because its first
+    /// record had none. Headers of later records were lost in silence.
+    pub headers_absent: bool,
 }

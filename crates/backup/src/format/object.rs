@@ -11,7 +11,7 @@ use bytes::Bytes;
 use record::RecordBlock;
 
 use super::{
-    CsvDecoder, DecodeError, Decoding, Field, Format, FormatDecoder, JsonDecoder, Notes, ValueEncoding,
+    AvroDecoder, CsvDecoder, DecodeError, Decoding, Field, Format, FormatDecoder, JsonDecoder, Notes, ValueEncoding,
     is_full, sniff,
 };
 use crate::container::{self, Chain, Container, ContainerError, StoredBytes};
@@ -130,6 +130,9 @@ pub struct ObjectDecoder {
     rejected: Option<Rejected>,
     finished: bool,
     seekable: bool,
+    /// At most [`PIECE`] and [`VERIFY_BYTES`].
+    piece: usize,
+    verify_bytes: usize,
 }
 
 impl ObjectDecoder {
@@ -154,7 +157,18 @@ impl ObjectDecoder {
             rejected: None,
             finished: false,
             seekable: false,
+            piece: PIECE,
+            verify_bytes: VERIFY_BYTES,
         }
+    }
+
+    /// Keeps to about `bytes` of unwrapped content held at once, where records are not longer: for many objects
+    /// read side by side. Less than the usual size means that only smaller objects are checked as a whole
+    /// before their first record is delivered.
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.piece = PIECE.min(bytes.max(SNIFF_BYTES));
+        self.verify_bytes = VERIFY_BYTES.min(bytes.max(SNIFF_BYTES));
+        self
     }
 
     /// Adds stored bytes behind those pushed before. Push few chunks ahead: they are held until they are used.
@@ -174,7 +188,8 @@ impl ObjectDecoder {
 
     /// Bytes of memory held beside the pushed chunks.
     pub fn memory_bytes(&self) -> usize {
-        self.buffer.capacity()
+        let decoder = self.decoder.as_ref();
+        self.buffer.capacity() + decoder.map_or(0, |decoder| decoder.memory_bytes())
     }
 
     /// What there is to say of the object so far.
@@ -266,7 +281,7 @@ impl ObjectDecoder {
         let head = if self.chain.is_empty() {
             self.stored.peek(SNIFF_BYTES)
         } else {
-            self.fill(PIECE);
+            self.fill(self.piece);
             if self.buffer.len() < SNIFF_BYTES && !self.content_ended {
                 return match self.container_error.take() {
                     Some(error) => Err(self.container_failed(error)),
@@ -366,12 +381,12 @@ impl ObjectDecoder {
         block_bytes: usize,
     ) -> Result<Option<Status>, ObjectError> {
         if self.verifying && !self.chain.is_empty() {
-            self.fill(VERIFY_BYTES);
+            self.fill(self.verify_bytes);
             match &self.container_error {
                 // What was written before a cut is what the sink wrote.
                 Some(error) if error.truncated => {}
                 Some(_) => return Err(self.take_container_error()),
-                None if self.content_ended || self.buffer.len() >= VERIFY_BYTES => {}
+                None if self.content_ended || self.buffer.len() >= self.verify_bytes => {}
                 None => return Ok(Some(Status::NeedInput)),
             }
         }
@@ -386,7 +401,7 @@ impl ObjectDecoder {
             if self.chain.is_empty() {
                 return self.decode_across_chunks(block, block_bytes);
             }
-            self.fill(self.wanted.max(PIECE));
+            self.fill(self.wanted.max(self.piece));
             let filled = self.buffer.len() - self.start;
             if filled < self.wanted.max(1) && !self.content_ended {
                 if self.container_error.is_none() {
@@ -606,7 +621,10 @@ fn used_by(error: &DecodeError) -> usize {
 /// `base` is where `input` starts in the content.
 fn rejected_bytes(input: &[u8], error: &DecodeError, base: u64) -> Option<Rejected> {
     let skip = error.skip?;
-    let bytes = input.get(skip.before..skip.before + skip.length)?.to_vec();
+    let bytes = match &error.rejected {
+        Some(bytes) => bytes.clone(),
+        None => input.get(skip.before..skip.before + skip.length)?.to_vec(),
+    };
     Some(Rejected {
         bytes,
         byte_offset: base + skip.before as u64,
@@ -623,10 +641,7 @@ fn decoder_for(
         Format::Csv => Ok(Box::new(CsvDecoder::new(decoding, hints)?)),
         Format::Json => Ok(Box::new(JsonDecoder::new(true, decoding, hints)?)),
         Format::Jsonl => Ok(Box::new(JsonDecoder::new(false, decoding, hints)?)),
-        Format::Avro => Err(DecodeError::new(
-            &format!("the content is {format:?}, which is not readable yet"),
-            0,
-        )),
+        Format::Avro => Ok(Box::new(AvroDecoder::new(decoding, hints))),
         Format::Parquet => Err(DecodeError::new(
             "a Parquet file inside a container, which no sink writes: unpack it first",
             0,
