@@ -113,8 +113,5 @@ fn make_room(output: &mut Vec<u8>, limit: usize, piece: usize) {
     }
 }
 
-
-
-
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,6 @@ mod json_scan;
 mod json_text;
 mod notes;
 mod object;
-mod parquet;
 mod typed;
 
 pub use avro::AvroDecoder;
@@ -21,7 +20,6 @@ pub use csv::CsvDecoder;
 pub use guess::{Guess, InterpretationGuess, Samples};
 pub use json::JsonDecoder;
 pub use notes::Notes;
-pub use parquet::{ParquetDecoder, ParquetStep};
 pub use object::{ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status};
 
 use record::RecordBlock;
@@ -241,7 +239,10 @@ pub fn sniff(first_unwrapped_bytes: &[u8]) -> Option<Format> {
 ///
 /// The place is the length of `text` where all its characters are right and their number is wrong.
 fn base64_error(text: &[u8]) -> (usize, String) {
-    let unpadded = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
+    let unpadded = text
+        .strip_suffix(b"==")
+        .or(text.strip_suffix(b"="))
+        .unwrap_or(text);
     let wrong = unpadded
         .iter()
         .position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')));
