@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use backup::format::Decoding;
 use backup::stream::{CpuPool, DEFAULT_REQUESTS, MemoryBudget, StreamContext, StreamOptions};
 use futures::stream::{self, StreamExt};
 use kafka::batch::{BufferPool, Compression};
@@ -16,7 +17,7 @@ use crate::compare::Tolerance;
 use crate::cut::Gaps;
 use crate::encode::Encoding;
 use crate::error::RestoreError;
-use crate::job::Job;
+use crate::job::{Job, Resources, Source};
 use crate::partition::{self, PartitionTask};
 use crate::plan::{RestorePlan, Severity, TopicPlan};
 use crate::profile::Configs;
@@ -120,11 +121,16 @@ async fn share(
 
 /// What the streams of all partitions share.
 pub(crate) fn stream_context(job: &Job) -> Result<StreamContext, RestoreError> {
-    let cpu = job.resources.jobs.map_or_else(CpuPool::per_core, CpuPool::new);
+    source_context(&job.source, &job.resources)
+}
+
+/// What the streams of all partitions of `source` share.
+pub(crate) fn source_context(source: &Source, resources: &Resources) -> Result<StreamContext, RestoreError> {
+    let cpu = resources.jobs.map_or_else(CpuPool::per_core, CpuPool::new);
     let cpu = cpu.map_err(|error| RestoreError::Internal(format!("no thread can be started: {error}")))?;
-    let budget = MemoryBudget::new(job.resources.memory);
+    let budget = MemoryBudget::new(resources.memory);
     Ok(StreamContext::new(
-        Arc::clone(&job.source.store),
+        Arc::clone(&source.store),
         cpu,
         budget,
         DEFAULT_REQUESTS,
@@ -212,7 +218,7 @@ fn task(
         source: TopicPartition::new(topic.source.as_str(), partition),
         target: TopicPartition::new(topic.target.as_str(), partition),
         objects: plan.objects(&topic.source, partition)?,
-        options: stream_options(job),
+        options: stream_options(job, &topic.content.decoding),
         exact: topic.exact,
         gaps: Gaps::Step,
         append: job.target.append,
@@ -223,7 +229,7 @@ fn task(
 }
 
 /// How the stream of a partition is read.
-pub(crate) fn stream_options(job: &Job) -> StreamOptions {
+pub(crate) fn stream_options(job: &Job, decoding: &Arc<Decoding>) -> StreamOptions {
     let source = &job.source;
     StreamOptions {
         from_offset: source.records.from_offset,
@@ -233,7 +239,7 @@ pub(crate) fn stream_options(job: &Job) -> StreamOptions {
         on_conflict: source.on_conflict,
         on_bad_record: source.on_bad_record,
         rejected: source.rejected.clone(),
-        ..StreamOptions::new(Arc::new(source.decoding.clone()))
+        ..StreamOptions::new(Arc::clone(decoding))
     }
 }
 

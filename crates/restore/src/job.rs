@@ -24,6 +24,8 @@ pub struct Source {
     pub decoding: Decoding,
     /// Which topics, partitions and objects.
     pub selection: Selection,
+    /// A backup that holds only the latest record of each key is wanted as what it is.
+    pub latest_state: bool,
     /// Which records of those.
     pub records: RecordSelection,
     /// What happens where two objects disagree about a record.

@@ -9,10 +9,12 @@
 //! them behind each other in the target. [`lockstep`](mod@lockstep) compares what stands there with the backup.
 
 pub mod compare;
+pub mod content;
 pub mod cut;
 mod encode;
 pub mod error;
 pub mod execute;
+pub mod inspect;
 pub mod job;
 mod lockstep;
 pub mod offsets;

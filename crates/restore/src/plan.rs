@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backup::inventory::{self, Inventory, PartitionObjects, TopicInventory};
+use backup::inventory::{self, Inventory, NO_PARTITION, PartitionObjects};
 use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use record::TopicPartition;
 use serde::Serialize;
 
+use crate::content::{self, TopicContent};
 use crate::error::RestoreError;
+use crate::execute::source_context;
 use crate::job::{Create, Job, OffsetMode};
 use crate::profile::{self, ConfigChange};
 use crate::progress::{Event, Phase, Progress};
@@ -68,6 +70,8 @@ pub struct TopicPlan {
     pub source: String,
     /// The topic's name in the target.
     pub target: String,
+    /// How its objects are read.
+    pub content: TopicContent,
     /// The topic to create, where it does not exist.
     pub create: Option<NewTopic>,
     /// Partitions to add to an existing topic: the new number of all.
@@ -181,20 +185,25 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
     let inventory =
         inventory::take(source.store.as_ref(), &source.layout, &source.selection, on_page).await?;
     inventory.check_ambiguity()?;
-    let topic = |(name, found): (&Arc<str>, &TopicInventory)| TopicPlan {
-        source: name.to_string(),
-        target: job.target.topic_for(name).to_owned(),
-        create: None,
-        add_partitions: None,
-        profile: Vec::new(),
-        exact: job.target.offsets == OffsetMode::Exact,
-        offsets_reason: "as asked".to_owned(),
-        partitions: found
-            .partitions
-            .iter()
-            .map(|(partition, objects)| partition_plan(*partition, objects))
-            .collect(),
-    };
+    let context = source_context(source, &job.resources)?;
+    let mut topics = Vec::with_capacity(inventory.topics.len());
+    for (name, found) in &inventory.topics {
+        topics.push(TopicPlan {
+            source: name.to_string(),
+            target: job.target.topic_for(name).to_owned(),
+            content: content::resolve(source, &context, found).await?,
+            create: None,
+            add_partitions: None,
+            profile: Vec::new(),
+            exact: job.target.offsets == OffsetMode::Exact,
+            offsets_reason: "as asked".to_owned(),
+            partitions: found
+                .partitions
+                .iter()
+                .map(|(partition, objects)| partition_plan(*partition, objects))
+                .collect(),
+        });
+    }
     let names: Vec<&str> = source
         .layout
         .generations()
@@ -205,12 +214,46 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
         version: PLAN_VERSION,
         source: source.store.location().to_owned(),
         layout: names.join("; "),
-        topics: inventory.topics.iter().map(topic).collect(),
+        topics,
         unmatched_objects: inventory.unmatched.tally.objects,
         unmatched_samples: inventory.unmatched.samples.clone(),
-        findings: Vec::new(),
+        findings: findings(job, &inventory),
         inventory: Arc::new(inventory),
     })
+}
+
+/// What the listing alone tells a person.
+fn findings(job: &Job, inventory: &Inventory) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if inventory.has_latest_state() {
+        let (severity, end) = match job.source.latest_state {
+            true => (
+                Severity::Warning,
+                "they are restored as that, in the order of their offsets",
+            ),
+            false => (Severity::Error, "say --latest-state to restore them as that"),
+        };
+        findings.push(Finding {
+            severity,
+            message: format!(
+                "objects are named by record keys: each holds only the latest record of its key, not the topic's \
+                 history; {end}"
+            ),
+        });
+    }
+    for (name, topic) in &inventory.topics {
+        if topic.partitions.contains_key(&NO_PARTITION) {
+            findings.push(Finding {
+                severity: Severity::Error,
+                message: format!(
+                    "the names of {} objects of {name:?} say no partition, so that nobody knows where their records \
+                     belong",
+                    topic.objects()
+                ),
+            });
+        }
+    }
+    findings
 }
 
 async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result<(), RestoreError> {

@@ -141,7 +141,7 @@ pub(crate) async fn compare(
                 let target = TopicPartition::new(topic.target.as_str(), partition);
                 let walking = async {
                     let objects = plan.objects(&topic.source, partition)?;
-                    let backup = PartitionStream::new(context, source, objects, stream_options(job));
+                    let backup = PartitionStream::new(context, source, objects, stream_options(job, &topic.content.decoding));
                     walk(cluster, backup, target, placement(job), limit, counters).await
                 };
                 let walked = tokio::select! {

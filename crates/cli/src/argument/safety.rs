@@ -16,6 +16,11 @@ pub(crate) struct TroubleArguments {
     /// A record cannot be read. [default: fail]
     #[arg(long, value_name = "HOW", value_parser = choice(ON_BAD_RECORD), help_heading = heading::SAFETY)]
     pub(crate) on_bad_record: Option<OnBadRecord>,
+
+    /// Restore a backup that holds only the latest record of each key (object names made of keys) as what it is.
+    /// Without this such a backup is refused: it is not the topic's history.
+    #[arg(long, help_heading = heading::SAFETY)]
+    pub(crate) latest_state: bool,
 }
 
 /// What may be done to a target that is not empty.

@@ -1,17 +1,19 @@
 //! `inspect`: what lies in a bucket.
 
-use ::restore::progress::{Event, Phase, Progress as _};
+use std::sync::Arc;
+
+use ::restore::inspect::{Depth, inspect};
 use anyhow::Context as _;
-use backup::inventory;
 use clap::Args;
 
 use super::Context;
 use crate::argument::content::ContentArguments;
 use crate::argument::heading;
+use crate::argument::limit::LimitArguments;
 use crate::argument::selection::TopicArguments;
 use crate::argument::source::SourceArguments;
 use crate::error::{CommandError, Outcome};
-use crate::settings::job::Backup;
+use crate::settings::job::{Backup, resources};
 use crate::settings::selection;
 use crate::show;
 
@@ -36,6 +38,14 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) content: ContentArguments,
 
+    /// Read everything: counts, gaps, overlaps and conflicts are then exact, not estimated from a sample.
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub(crate) deep: bool,
+
+    /// How much of the machine it may use.
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+
     /// Print what was found as JSON.
     #[arg(long, help_heading = heading::OUTPUT)]
     pub(crate) json: bool,
@@ -49,25 +59,19 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         ..Backup::resolve(&arguments.source, &arguments.content, None, context.file)?
     };
     let source = backup.open(None).await?;
-    let watcher = context.watcher();
-    let location = source.store.location();
-    watcher.report(&Event::Phase {
-        phase: Phase::List,
-        subject: location.to_owned(),
-    });
-    let on_page = |page: inventory::ListingProgress| {
-        watcher.report(&Event::Listing {
-            objects: page.listed.objects,
-            matched: page.taken,
-        });
-    };
-    let taking = inventory::take(source.store.as_ref(), &source.layout, &source.selection, on_page);
-    let Some(inventory) = context.unless_stopped(taking).await else {
+    let watcher = Arc::new(context.watcher());
+    let depth = if arguments.deep { Depth::Deep } else { Depth::Sample };
+    let resources = resources(&arguments.limits);
+    let inspecting = inspect(&source, &resources, depth, Arc::clone(&watcher) as _, context.stop.clone());
+    let Some(inspection) = context.unless_stopped(inspecting).await else {
         return Ok(Outcome::Interrupted);
     };
     drop(watcher);
-    let inventory = inventory.with_context(|| format!("{location} cannot be inspected"))?;
-    let text = show::inventory(location, &inventory, arguments.json);
-    context.printer.result(&text)?;
+    let inspection =
+        inspection.with_context(|| format!("{} cannot be inspected", source.store.location()))?;
+    match arguments.json {
+        true => context.printer.json(&inspection)?,
+        false => context.printer.result(&show::inspection(&inspection))?,
+    }
     Ok(Outcome::Done)
 }

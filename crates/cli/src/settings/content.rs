@@ -16,6 +16,8 @@ pub(crate) struct Content {
     pub(crate) on_conflict: OnConflict,
     /// A record cannot be read.
     pub(crate) on_bad_record: OnBadRecord,
+    /// A backup of only the latest record of each key is wanted as what it is.
+    pub(crate) latest_state: bool,
 }
 
 impl Content {
@@ -29,6 +31,7 @@ impl Content {
             on_bad_record: trouble
                 .and_then(|trouble| trouble.on_bad_record)
                 .unwrap_or_default(),
+            latest_state: trouble.is_some_and(|trouble| trouble.latest_state),
         }
     }
 

@@ -75,6 +75,7 @@ impl Backup {
             decoding: self.content.decoding(known),
             on_conflict: self.content.on_conflict,
             on_bad_record: self.content.on_bad_record,
+            latest_state: self.content.latest_state,
             selection: self.selection,
             records: self.records,
             rejected,

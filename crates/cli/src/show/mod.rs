@@ -1,12 +1,12 @@
 //! Results as people read them on stdout: pure functions from what the library gives to text.
 
-mod inventory;
+mod inspection;
 mod plan;
 pub(crate) mod record;
 mod report;
 mod verdict;
 
-pub(crate) use inventory::inventory;
+pub(crate) use inspection::inspection;
 pub(crate) use plan::{plan, plan_line};
 pub(crate) use report::report;
 pub(crate) use verdict::verdict;
