@@ -225,6 +225,7 @@ impl CsvDecoder {
             skip: None,
             before: used,
             truncated: false,
+            rejected: None,
         }
     }
 
@@ -309,6 +310,7 @@ impl CsvDecoder {
                         skip: Some(Skip { before: used, length }),
                         before: used,
                         truncated: bad.cut && end && line_end.is_none(),
+                        rejected: None,
                     };
                     self.position += length as u64;
                     self.line += 1;
