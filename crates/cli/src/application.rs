@@ -12,8 +12,9 @@ use crate::command_line::{self, CommandLine, Commands};
 use crate::config::environment::Environment;
 use crate::config::{ConfigFile, section};
 use crate::error::{CommandError, Outcome};
+use crate::interrupt::Interrupts;
+use crate::logging;
 use crate::printer::Printer;
-use crate::{interrupt, logging};
 
 /// Runs the program: `arguments` begin with its name.
 pub(crate) fn run(arguments: Vec<OsString>, environment: Environment<'_>) -> ExitCode {
@@ -89,6 +90,7 @@ fn dispatch(line: &CommandLine, file: &ConfigFile, printer: &Printer) -> Result<
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
+        let interrupts = Interrupts::listen()?;
         let stop = CancellationToken::new();
         let context = Context {
             global: &line.global,
@@ -98,7 +100,7 @@ fn dispatch(line: &CommandLine, file: &ConfigFile, printer: &Printer) -> Result<
         };
         tokio::select! {
             outcome = work(&line.command, &context) => outcome,
-            () = interrupt::twice(stop, printer) => Ok(Outcome::Interrupted),
+            () = interrupts.twice(stop, printer) => Ok(Outcome::Interrupted),
         }
     });
     // Whatever still runs must not hold up the end.

@@ -4,32 +4,53 @@ use tokio_util::sync::CancellationToken;
 
 use crate::printer::Printer;
 
-/// Waits for the first signal, cancels `stop`, and waits for the second; then returns.
-pub(crate) async fn twice(stop: CancellationToken, printer: &Printer) {
-    signal().await;
-    stop.cancel();
-    printer.warn("stopping cleanly: what is on its way is still confirmed (once more to stop at once; that is safe too)");
-    signal().await;
+/// Listens for signals from the moment it is made, so that none can come too early.
+pub(crate) struct Interrupts {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
 }
 
-#[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        // Without a handler the system's default action ends the process.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+impl Interrupts {
+    /// Starts to listen. Must be called within a runtime.
+    #[cfg(unix)]
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
-}
 
-#[cfg(not(unix))]
-async fn signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending().await
+    /// Starts to listen. Must be called within a runtime.
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// Waits for the first signal, cancels `stop`, and waits for the second; then returns.
+    pub(crate) async fn twice(mut self, stop: CancellationToken, printer: &Printer) {
+        self.next().await;
+        stop.cancel();
+        printer.warn(
+            "stopping cleanly: what is on its way is still confirmed (once more to stop at once; that is safe too)",
+        );
+        self.next().await;
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use ::restore::plan::{Finding, RestorePlan, Severity, TopicPlan};
+use backup::format::Format;
+use serde_json::Value;
 
 use super::range;
 use crate::text::{bytes, count, plural, signed, table};
@@ -72,6 +74,17 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
         "contiguous offsets and a map"
     };
     let _ = writeln!(text, "{name}: {offsets} ({})", topic.offsets_reason);
+    let format = |(format, objects): &(Format, u64)| match serde_json::to_value(format) {
+        Ok(Value::String(name)) => format!("{name} ({})", plural(*objects, "object")),
+        _ => format!("{format:?}"),
+    };
+    if !topic.content.formats.is_empty() {
+        let formats: Vec<_> = topic.content.formats.iter().map(format).collect();
+        let _ = writeln!(text, "  format, from a sample: {}", formats.join(", "));
+    }
+    for guess in &topic.content.guesses {
+        let _ = writeln!(text, "  told from the content: {guess}");
+    }
     if let Some(new) = &topic.create {
         let mut wishes = vec![plural(new.partitions.unsigned_abs().into(), "partition")];
         wishes.extend(
@@ -118,6 +131,7 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
 mod tests {
     use std::sync::Arc;
 
+    use ::restore::content::TopicContent;
     use ::restore::plan::{NewTopic, PartitionPlan};
     use ::restore::profile::ConfigChange;
 
@@ -137,6 +151,11 @@ mod tests {
         let topic = |source: &str, target: &str| TopicPlan {
             source: source.into(),
             target: target.into(),
+            content: TopicContent {
+                formats: vec![(Format::Csv, 3), (Format::Jsonl, 1)],
+                guesses: vec!["the csv fields are key,value,offset,timestamp".into()],
+                decoding: Arc::default(),
+            },
             create: None,
             add_partitions: None,
             profile: Vec::new(),

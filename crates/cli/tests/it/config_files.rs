@@ -85,9 +85,9 @@ fn options_win_over_the_file() {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
     };
     let found = json(&["inspect", "-c", "restore.yaml", "-t", "orders"]);
-    assert_eq!(found["partitions"][0]["topic"], "orders");
+    assert_eq!(found["topics"][0]["topic"], "orders");
     let found = json(&["inspect", "-c", "restore.yaml", "--all-topics"]);
-    assert_eq!(found["partitions"][0]["topic"], "orders");
+    assert_eq!(found["topics"][0]["topic"], "orders");
     let output = environment.run(&["inspect", "-c", "restore.yaml"]);
     assert_eq!(
         output.status.code(),

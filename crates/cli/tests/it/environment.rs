@@ -1,7 +1,7 @@
 //! Runs the program with nothing of this machine around it.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use assert_cmd::Command;
 
@@ -43,6 +43,17 @@ impl TestEnvironment {
         command.env_clear().current_dir(self.folder()).args(arguments);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.output().unwrap()
+    }
+
+    /// Starts the program, stdout and stderr piped.
+    pub(crate) fn start(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("kafka-restore"));
+        command.env_clear().current_dir(self.folder()).args(arguments);
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Runs the program and gives exit status, stdout and stderr as one text, without names of this machine.

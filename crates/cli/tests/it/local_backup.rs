@@ -21,22 +21,26 @@ fn inspect_shows_what_is_there() {
     let output = environment().run(&["inspect", "--from", "backup", "--json", "--progress", "none"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(found["unmatched_samples"], serde_json::json!(["README"]));
-    let ranges: Vec<_> = found["partitions"]
-        .as_array()
-        .unwrap()
+    assert_eq!(found["unmatched"]["samples"], serde_json::json!(["README"]));
+    assert_eq!(found["topics"][0]["topic"], "orders");
+    let partitions = found["topics"][0]["partitions"].as_array().unwrap();
+    let rows: Vec<_> = partitions
         .iter()
         .map(|row| {
             (
                 row["partition"].as_i64(),
                 row["objects"].as_u64(),
-                row["last_start_offset"].as_i64(),
+                row["content"]["offsets"].clone(),
             )
         })
         .collect();
+    let offsets = |first: i64, last: i64| serde_json::json!([first, last]);
     assert_eq!(
-        ranges,
-        [(Some(0), Some(2), Some(20)), (Some(1), Some(1), Some(0))]
+        rows,
+        [
+            (Some(0), Some(2), offsets(17, 20)),
+            (Some(1), Some(1), offsets(0, 0))
+        ]
     );
 }
 

@@ -3,6 +3,8 @@
 mod config_files;
 mod environment;
 mod help;
+#[cfg(unix)]
+mod interrupt;
 mod local_backup;
 mod usage;
 
