@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
         .find(|version| version.number().starts_with(&arguments.kafka));
     let version = version.with_context(|| format!("the testkit has no Kafka {}", arguments.kafka))?;
     say::step("building the program (release)");
-    let binary = project::build_release()?;
+    let binary = project::build_release("kafka-restore")?;
     test::install_kafka(version)?;
     say::step(&format!(
         "starting Kafka {} for {} golden sets",

@@ -1,8 +1,9 @@
-//! What a person types: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask goldens PATH`.
+//! What a person types: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask goldens PATH`, `cargo xtask bench`.
 //!
 //! Each command is one file with its `Args` and one `run`. Everything they start (brokers, emulators) they end. What
 //! tests share with them lies in `testkit`.
 
+mod bench;
 mod goldens;
 mod project;
 mod quickstart;
@@ -28,6 +29,7 @@ enum Task {
     Quickstart(quickstart::Args),
     Test(test::Args),
     Goldens(goldens::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Task::Quickstart(arguments) => quickstart::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Goldens(arguments) => goldens::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
     };
     match result {
         Ok(code) => code,

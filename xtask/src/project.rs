@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use testkit::consumer;
 use testkit::jars::workspace_folder;
 
-/// Builds the release binary, showing cargo's own progress, and returns its path.
-pub(crate) fn build_release() -> Result<PathBuf> {
-    let status = cargo(["build", "--release", "--package", "kafka-restore"]).status();
+/// Builds a package of one program for release, showing cargo's own progress, and returns the program's path.
+pub(crate) fn build_release(package: &str) -> Result<PathBuf> {
+    let status = cargo(["build", "--release", "--package", package]).status();
     if !status.context("cannot run cargo")?.success() {
         bail!("the release build failed");
     }
@@ -22,7 +22,7 @@ pub(crate) fn build_release() -> Result<PathBuf> {
         .context("this program lies outside a target folder")?;
     let binary = target
         .join("release")
-        .join(format!("kafka-restore{}", std::env::consts::EXE_SUFFIX));
+        .join(format!("{package}{}", std::env::consts::EXE_SUFFIX));
     match binary.is_file() {
         true => Ok(binary),
         false => bail!("{} is not there after the build", binary.display()),

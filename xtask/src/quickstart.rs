@@ -32,7 +32,7 @@ pub(crate) struct Args {
 pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     let start = Instant::now();
     say::step("building the program (release; a few minutes the first time)");
-    let binary = project::build_release()?;
+    let binary = project::build_release("kafka-restore")?;
     test::install_kafka(KafkaVersion::V4_1)?;
 
     say::step("starting a Kafka broker on a free port of 127.0.0.1");

@@ -1,0 +1,145 @@
+//! `kafka-restore-bench`: generates backups, runs comparisons, and is itself what the program is compared with.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use kafka::batch::Compression;
+use kafka_restore_bench::dataset::{Dataset, Form, Shape};
+use kafka_restore_bench::floor::{self, Stage};
+use kafka_restore_bench::harness::{self, Comparison, Settings};
+use kafka_restore_bench::{generate, librdkafka, replay};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Benchmarks of kafka-restore.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run comparisons and print their tables.
+    Run {
+        /// What to compare.
+        comparison: Comparison,
+        /// The program, built for release.
+        #[arg(long)]
+        program: PathBuf,
+        /// The folder that keeps generated backups.
+        #[arg(long)]
+        data: PathBuf,
+        /// The part of each data set that is used.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+        /// How often each participant runs.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Further arguments of the program, behind `--`.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Write a backup and print its folder.
+    Generate {
+        /// How much data of which kind.
+        shape: Shape,
+        /// How it is stored.
+        form: Form,
+        /// The folder that keeps generated backups.
+        #[arg(long)]
+        data: PathBuf,
+        /// The part of the data set that is written.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+    },
+    /// Be a participant of a comparison.
+    #[command(subcommand, hide = true)]
+    Child(Child),
+}
+
+#[derive(Subcommand)]
+enum Child {
+    Floor {
+        #[command(flatten)]
+        common: Common,
+        #[arg(long)]
+        stage: Stage,
+    },
+    Replay {
+        #[command(flatten)]
+        common: Common,
+        #[arg(long)]
+        bootstrap: String,
+    },
+    Librdkafka {
+        #[command(flatten)]
+        common: Common,
+        #[arg(long)]
+        bootstrap: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct Common {
+    #[arg(long)]
+    from: PathBuf,
+    #[arg(long)]
+    codec: Compression,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let line = match command {
+        Command::Run {
+            comparison,
+            program,
+            data,
+            scale,
+            rounds,
+            arguments,
+        } => {
+            let settings = Settings {
+                program,
+                data,
+                scale,
+                rounds,
+                arguments,
+            };
+            return harness::run(comparison, &settings);
+        }
+        Command::Generate {
+            shape,
+            form,
+            data,
+            scale,
+        } => {
+            let dataset = Dataset { shape, form, scale };
+            generate::ensure(&dataset, &data)?.display().to_string()
+        }
+        Command::Child(child) => serde_json::to_string(&participate(child)?)?,
+    };
+    writeln!(std::io::stdout(), "{line}")?;
+    Ok(())
+}
+
+fn participate(child: Child) -> Result<floor::Part> {
+    match child {
+        Child::Floor { common, stage } => floor::run(stage, &common.from, common.codec),
+        Child::Replay { common, bootstrap } => replay::run(&common.from, &bootstrap, common.codec),
+        Child::Librdkafka { common, bootstrap } => librdkafka::run(&common.from, &bootstrap, common.codec),
+    }
+}

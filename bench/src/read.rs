@@ -1,0 +1,113 @@
+//! Reads generated backups without the program's pipeline: one object after the other, on one thread.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use backup::format::{Decoding, Field, Interpretation, ObjectDecoder, ObjectHints, Status};
+use bytes::Bytes;
+use record::RecordBlock;
+
+/// Stored bytes read at once.
+pub const READ_BYTES: usize = 1 << 20;
+
+/// A generated object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its partition.
+    pub partition: i32,
+    /// The offset of its first record.
+    pub start: i64,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// All objects of a generated backup, by partition and start offset.
+///
+/// # Errors
+///
+/// Where the folder cannot be read or holds something else.
+pub fn objects(folder: &Path) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let mut parts = name.split('.').next().unwrap_or_default().rsplitn(3, '-');
+        let (start, partition) = (parts.next(), parts.next());
+        let (Some(start), Some(partition)) = (start, partition) else {
+            bail!("{} is no generated object", path.display());
+        };
+        objects.push(Object {
+            partition: partition.parse()?,
+            start: start.parse()?,
+            path,
+        });
+    }
+    objects.sort_by_key(|object| (object.partition, object.start));
+    Ok(objects)
+}
+
+/// How generated objects are to be decoded.
+pub fn decoding() -> Decoding {
+    Decoding {
+        fields: Some(vec![
+            Field::Key,
+            Field::Value,
+            Field::Offset,
+            Field::Timestamp,
+            Field::Headers,
+        ]),
+        key_as: Some(Interpretation::Bytes),
+        value_as: Some(Interpretation::Bytes),
+        ..Decoding::default()
+    }
+}
+
+/// Decodes an object, giving each full block (about `block_bytes`) to `use_block`, which may take it or leave it to be
+/// filled again.
+///
+/// # Errors
+///
+/// Where the object cannot be read or decoded, and what `use_block` says.
+pub fn decode(
+    object: &Object,
+    block_bytes: usize,
+    mut use_block: impl FnMut(&mut RecordBlock) -> Result<()>,
+) -> Result<()> {
+    let mut file = File::open(&object.path)?;
+    let hints = ObjectHints {
+        key: object.path.display().to_string(),
+        start_offset: Some(object.start),
+        next_start_offset: None,
+    };
+    let mut decoder = ObjectDecoder::new(Arc::new(decoding()), hints);
+    let mut block = RecordBlock::with_capacity(block_bytes + block_bytes / 8, block_bytes / 256);
+    loop {
+        match decoder.decode(&mut block, block_bytes)? {
+            Status::NeedInput => {
+                let mut chunk = Vec::with_capacity(READ_BYTES);
+                file.by_ref().take(READ_BYTES as u64).read_to_end(&mut chunk)?;
+                match chunk.is_empty() {
+                    true => decoder.end_of_input(),
+                    false => decoder.push(Bytes::from(chunk)),
+                }
+            }
+            Status::BlockReady => {
+                use_block(&mut block)?;
+                block.clear();
+            }
+            Status::Finished => {
+                if !block.is_empty() {
+                    use_block(&mut block)?;
+                }
+                return Ok(());
+            }
+            Status::Seekable => bail!("Parquet is not read this way"),
+        }
+    }
+}
