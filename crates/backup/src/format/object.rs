@@ -6,6 +6,7 @@
 //! for a small object whose container proves damaged: of that nothing is.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use record::RecordBlock;
@@ -133,6 +134,8 @@ pub struct ObjectDecoder {
     /// At most [`PIECE`] and [`VERIFY_BYTES`].
     piece: usize,
     verify_bytes: usize,
+    /// Time spent in containers.
+    unwrapping: Duration,
 }
 
 impl ObjectDecoder {
@@ -159,6 +162,7 @@ impl ObjectDecoder {
             seekable: false,
             piece: PIECE,
             verify_bytes: VERIFY_BYTES,
+            unwrapping: Duration::ZERO,
         }
     }
 
@@ -190,6 +194,11 @@ impl ObjectDecoder {
     pub fn memory_bytes(&self) -> usize {
         let decoder = self.decoder.as_ref();
         self.buffer.capacity() + decoder.map_or(0, |decoder| decoder.memory_bytes())
+    }
+
+    /// The time that [`decode`](Self::decode) has spent in containers so far.
+    pub fn unwrapping(&self) -> Duration {
+        self.unwrapping
     }
 
     /// What there is to say of the object so far.
@@ -368,10 +377,12 @@ impl ObjectDecoder {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
+        let started = Instant::now();
         match self.chain.unwrap(&mut self.stored, &mut self.buffer, length) {
             Ok(ended) => self.content_ended = ended,
             Err(error) => self.container_error = Some(error),
         }
+        self.unwrapping += started.elapsed();
     }
 
     /// Decodes from the buffer: unwrapped bytes, or a record across chunks.

@@ -199,9 +199,10 @@ impl PartitionStream {
                     let started = Instant::now();
                     let item = cursor.source.next().await;
                     let waited = started.elapsed();
+                    let for_store = (cursor.source.waited_for_store() - store_before).min(waited);
+                    self.context.clock.waited(waited, for_store);
                     self.statistics.waiting += waited;
-                    self.statistics.waiting_for_store +=
-                        (cursor.source.waited_for_store() - store_before).min(waited);
+                    self.statistics.waiting_for_store += for_store;
                     item
                 }
             };

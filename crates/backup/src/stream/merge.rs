@@ -23,14 +23,14 @@ use crate::format::{ObjectError, Rejected};
 use crate::inventory::PartitionObjects;
 
 /// Memory that one member of a large merge takes: decoder, a range of stored bytes and a block.
-pub(super) const MEMBER_BYTES: usize = 160 << 10;
+pub(super) const MEMBER_BYTES: usize = 192 << 10;
 
 /// The smallest blocks that a large merge reads.
 pub(super) const LEAST_BLOCK: usize = 16 << 10;
 
 /// How many blocks fit into an object's share of the memory: one each being decoded, at hand, and handed out,
 /// and the rest for stored bytes and the decoder.
-pub(super) const BLOCKS_IN_SHARE: usize = 6;
+pub(super) const BLOCKS_IN_SHARE: usize = 8;
 
 /// A place in the merge: next offset, 0 for a stop or 1 for a record, place of the object in the list, slot.
 type Place = Reverse<(i64, u8, usize, usize)>;

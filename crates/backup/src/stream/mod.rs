@@ -11,6 +11,7 @@
 
 mod block;
 pub mod budget;
+mod busy;
 pub mod cpu;
 mod cursor;
 mod error;
@@ -32,6 +33,7 @@ use tokio::sync::Semaphore;
 use block::BlockPool;
 pub use block::StreamBlock;
 pub use budget::{Charge, DEFAULT_MEMORY, LEAST_MEMORY, MemoryBudget};
+pub use busy::{BusyTimes, StageClock};
 pub use cpu::{CpuError, CpuPool};
 pub use error::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
 pub use merge::PartitionStream;
@@ -58,6 +60,7 @@ pub struct StreamContext {
     most_requests: usize,
     retry: RetryPolicy,
     blocks: BlockPool,
+    clock: Arc<StageClock>,
 }
 
 impl StreamContext {
@@ -73,7 +76,13 @@ impl StreamContext {
             most_requests,
             retry: RetryPolicy::default(),
             blocks,
+            clock: Arc::default(),
         }
+    }
+
+    /// What all streams of this context spend their time on.
+    pub fn clock(&self) -> &Arc<StageClock> {
+        &self.clock
     }
 
     /// Sets how often, and after what waits, a body that broke is asked for again.

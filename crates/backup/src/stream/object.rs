@@ -239,6 +239,8 @@ struct Outcome {
     same: bool,
     notes: Option<Notes>,
     took: Duration,
+    /// Of that, in containers.
+    unwrapping: Duration,
 }
 
 impl Reader {
@@ -271,8 +273,10 @@ impl Reader {
         let mut held: Vec<Charge> = Vec::new();
         let mut decoder_charge: Option<Charge> = None;
         let mut block_charge: Option<Charge> = None;
+        let unwrapped = footprint(self.spec.size, self.options.block_bytes.max(LEAST_RANGE));
+        let decoder = ObjectDecoder::new(self.options.decoding.clone(), self.spec.hints.clone());
         let mut work = Work {
-            decoder: ObjectDecoder::new(self.options.decoding.clone(), self.spec.hints.clone()),
+            decoder: decoder.with_memory(self.options.block_bytes.max(LEAST_RANGE)),
             block: RecordBlock::new(),
             seen: Fingerprint::default(),
             skip: self.skip,
@@ -294,7 +298,7 @@ impl Reader {
             }
             let decoder_charge = match &mut decoder_charge {
                 Some(charge) => charge,
-                empty => empty.insert(self.account.charge(DECODER_BYTES).await),
+                empty => empty.insert(self.account.charge(DECODER_BYTES + unwrapped).await),
             };
             if block_charge.is_none() {
                 let expected = footprint(self.spec.size, self.options.block_bytes);
@@ -309,6 +313,7 @@ impl Reader {
             let (back, outcome) = self.context.cpu.run(job).await.map_err(Failure::Defect)?;
             work = back;
             self.decoding += outcome.took;
+            self.context.clock.worked(outcome.took, outcome.unwrapping);
             if !outcome.same {
                 return Err(Failure::Replaced);
             }
@@ -453,7 +458,7 @@ impl Failure {
 
 /// One visit to the CPU pool: decodes until the block is full, more bytes are needed or the object ends.
 fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) -> (Work, Outcome) {
-    let started = Instant::now();
+    let (started, unwrapped_before) = (Instant::now(), work.decoder.unwrapping());
     for chunk in piece.into_iter().flat_map(|piece| piece.chunks) {
         work.decoder.push(chunk);
     }
@@ -476,6 +481,7 @@ fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) ->
         facts = examine(&mut work.block);
     }
     let notes = over.then(|| work.decoder.notes());
+    let unwrapping = work.decoder.unwrapping() - unwrapped_before;
     let outcome = Outcome {
         status,
         rejected,
@@ -483,6 +489,7 @@ fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) ->
         same,
         notes,
         took: started.elapsed(),
+        unwrapping,
     };
     (work, outcome)
 }
