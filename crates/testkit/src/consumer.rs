@@ -169,6 +169,7 @@ fn patiently<T>(request: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
                     | Code::OperationTimedOut
                     | Code::LeaderNotAvailable
                     | Code::NotLeaderForPartition
+                    | Code::OffsetNotAvailable
             )
         );
         if !passing || Instant::now() > deadline {

@@ -6,9 +6,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
@@ -19,6 +19,8 @@ pub enum Fault {
     Pass,
     /// Wait this long before every piece of a reply (up to 64 KiB) is handed on.
     DelayReplies(Duration),
+    /// Take requests at once and hand them on this much later, also those of a client that is dead by then.
+    DelayRequests(Duration),
     /// Requests reach the broker; its replies are read and thrown away.
     DropReplies,
     /// Nothing is handed on in either direction until this changes; connections stay open.
@@ -209,6 +211,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 /// Moves bytes until either side ends. Which bytes may pass is decided under the lock, so a cut is exact.
 fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch: u64, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
+    // What is late; once something is, everything behind it goes the same way.
+    let mut late: Option<Late> = None;
     loop {
         let length = match from.read(&mut buffer) {
             Ok(0) | Err(_) => return,
@@ -220,6 +224,9 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch
         }
         match state.fault {
             Fault::DropReplies if direction == Direction::Reply => continue,
+            Fault::DelayRequests(_) if direction == Direction::Request && late.is_none() => {
+                late = Late::start(to).ok();
+            }
             Fault::Refuse => return,
             Fault::DelayReplies(time) if direction == Direction::Reply => {
                 drop(state);
@@ -252,9 +259,16 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch
             Direction::Request => state.request_bytes += allowed as u64,
             Direction::Reply => state.reply_bytes += allowed as u64,
         }
+        let delay = match state.fault {
+            Fault::DelayRequests(delay) => Some(delay),
+            _ => None,
+        };
         drop(state);
-        if to.write_all(&buffer[..allowed]).is_err() {
-            return;
+        match &late {
+            Some(late) => late.send(&buffer[..allowed], delay.unwrap_or_default()),
+            // The client is dead, and requests of it are still on their way: its connection stays open for them.
+            None if to.write_all(&buffer[..allowed]).is_err() && delay.is_none() => return,
+            None => {}
         }
         if cut_here {
             let mut state = shared.lock();
@@ -262,6 +276,47 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch
                 cut(&mut state);
             }
             return;
+        }
+    }
+}
+
+/// Bytes that are written when their time has come. Dropping it waits until all are.
+struct Late {
+    queue: Option<mpsc::Sender<(Instant, Vec<u8>)>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Late {
+    fn start(to: &TcpStream) -> std::io::Result<Self> {
+        let mut to = to.try_clone()?;
+        let (queue, bytes) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let writer = thread::spawn(move || {
+            for (time, bytes) in bytes {
+                thread::sleep(time.saturating_duration_since(Instant::now()));
+                if to.write_all(&bytes).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            queue: Some(queue),
+            writer: Some(writer),
+        })
+    }
+
+    fn send(&self, bytes: &[u8], delay: Duration) {
+        if let Some(queue) = &self.queue {
+            // An error says that the server is gone, which the other direction sees too.
+            let _ = queue.send((Instant::now() + delay, bytes.to_vec()));
+        }
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
         }
     }
 }
@@ -351,6 +406,27 @@ mod tests {
         let mut stream = connect(&proxy);
         stream.write_all(b"again").expect("write");
         stream.read_exact(&mut [0; 5]).expect("a cut happens once");
+    }
+
+    #[test]
+    fn late_requests_arrive_after_their_client_is_dead() {
+        let (address, received) = echo();
+        let proxy = Proxy::start(address).expect("proxy");
+        let mut stream = connect(&proxy);
+        stream.write_all(b"a").expect("write");
+        stream.read_exact(&mut [0]).expect("read");
+        proxy.set(Fault::DelayRequests(Duration::from_millis(100)));
+        stream.write_all(b"bcd").expect("write");
+        while proxy.transferred().0 < 4 {
+            thread::yield_now();
+        }
+        assert_eq!(*received.lock().expect("count"), 1);
+        drop(stream);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while *received.lock().expect("count") < 4 {
+            assert!(Instant::now() < deadline, "the late bytes did not arrive");
+            thread::yield_now();
+        }
     }
 
     #[test]
