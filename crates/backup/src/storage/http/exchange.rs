@@ -63,7 +63,8 @@ impl<P: Provider> HttpStore<P> {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 let unconnected = error.kind() == HttpErrorKind::Connect;
-                let failure = Failure::passing(StorageErrorKind::Unreachable, chain(&error));
+                let text = format!("{}: {}", server(&call.url), chain(&error));
+                let failure = Failure::passing(StorageErrorKind::Unreachable, text);
                 return Err(Failure {
                     unconnected,
                     ..failure
@@ -163,4 +164,10 @@ impl<P: Provider> HttpStore<P> {
             self.policy.patience.as_secs_f64()
         )
     }
+}
+
+/// Host and port of a URL: which server it was that did not answer.
+fn server(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
 }
