@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use ::restore::error::RestoreError;
 use kafka::error::KafkaError;
 
 use crate::config::ConfigError;
@@ -81,7 +82,10 @@ impl CommandError {
 impl From<anyhow::Error> for CommandError {
     fn from(error: anyhow::Error) -> Self {
         let usage = |cause: &(dyn std::error::Error + 'static)| {
-            cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(KafkaError::Config { .. }))
+            cause.is::<ConfigError>()
+                || matches!(cause.downcast_ref(), Some(KafkaError::Config { .. }))
+                // The library's error hands its own cause on as itself, so that it is not in the chain.
+                || matches!(cause.downcast_ref(), Some(RestoreError::Kafka(KafkaError::Config { .. })))
         };
         let kind = if error.chain().any(usage) {
             Kind::Usage
