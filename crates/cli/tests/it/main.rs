@@ -1,12 +1,19 @@
 //! The program from outside: what it prints, writes and ends with. One binary, a module per matter.
 
+mod backups;
 mod config_files;
 mod environment;
 mod help;
 #[cfg(unix)]
 mod interrupt;
+mod kafka_trouble;
 mod local_backup;
+mod restore;
+mod resume;
+mod storages;
+mod trouble;
 mod usage;
+mod verify;
 
 /// A test file that is not named above would silently not run.
 #[test]
