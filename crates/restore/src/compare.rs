@@ -7,11 +7,13 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use backup::format::{Field, Format};
 use backup::stream::{PartitionStream, StreamBlock};
 use kafka::fetch::PartitionFetcher;
 use record::{NO_TIMESTAMP, RecordBlock, RecordRef};
 use serde::{Deserialize, Serialize};
 
+use crate::content::TopicContent;
 use crate::encode::FILLER_TIMESTAMP;
 use crate::error::RestoreError;
 
@@ -92,6 +94,10 @@ pub struct Tolerance {
     pub null_or_empty_key: bool,
     /// A null value in the backup may be an empty one in the target (csv).
     pub null_or_empty_value: bool,
+    /// The backup has no keys.
+    pub any_key: bool,
+    /// The backup has no values.
+    pub any_value: bool,
     /// The backup has no timestamps.
     pub any_timestamp: bool,
     /// The backup has no headers.
@@ -105,6 +111,22 @@ impl Tolerance {
             null_or_empty_key: true,
             null_or_empty_value: true,
             ..Self::default()
+        }
+    }
+
+    /// What a backup that is read like this cannot tell: csv writes a null and an empty field alike, and fields that
+    /// were not configured were not stored.
+    pub(crate) fn of(content: &TopicContent) -> Self {
+        let csv = content.formats.iter().any(|(format, _)| *format == Format::Csv);
+        let fields = content.decoding.fields.as_ref();
+        let lacks = |field: Field| fields.is_some_and(|fields| !fields.contains(&field));
+        Self {
+            null_or_empty_key: csv,
+            null_or_empty_value: csv,
+            any_key: lacks(Field::Key),
+            any_value: lacks(Field::Value),
+            any_timestamp: lacks(Field::Timestamp),
+            any_headers: lacks(Field::Headers),
         }
     }
 }
@@ -176,9 +198,9 @@ pub(crate) fn content_difference(
 ) -> Option<Difference> {
     let kind = if backup.timestamp != target.timestamp && !tolerance.any_timestamp {
         DifferenceKind::Timestamp
-    } else if !same_field(backup.key, target.key, tolerance.null_or_empty_key) {
+    } else if !tolerance.any_key && !same_field(backup.key, target.key, tolerance.null_or_empty_key) {
         DifferenceKind::Key
-    } else if !same_field(backup.value, target.value, tolerance.null_or_empty_value) {
+    } else if !tolerance.any_value && !same_field(backup.value, target.value, tolerance.null_or_empty_value) {
         DifferenceKind::Value
     } else if backup.headers != target.headers && !tolerance.any_headers {
         DifferenceKind::Headers

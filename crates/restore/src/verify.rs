@@ -141,8 +141,23 @@ pub(crate) async fn compare(
                 let target = TopicPartition::new(topic.target.as_str(), partition);
                 let walking = async {
                     let objects = plan.objects(&topic.source, partition)?;
-                    let backup = PartitionStream::new(context, source, objects, stream_options(job, &topic.content.decoding));
-                    walk(cluster, backup, target, placement(job), limit, counters).await
+                    let backup = PartitionStream::new(
+                        context,
+                        source,
+                        objects,
+                        stream_options(job, &topic.content.decoding),
+                    );
+                    let tolerance = Tolerance::of(&topic.content);
+                    walk(
+                        cluster,
+                        backup,
+                        target,
+                        placement(job),
+                        tolerance,
+                        limit,
+                        counters,
+                    )
+                    .await
                 };
                 let walked = tokio::select! {
                     walked = walking => walked,
@@ -181,6 +196,7 @@ async fn walk(
     backup: PartitionStream,
     target: TopicPartition,
     placement: Placement,
+    tolerance: Tolerance,
     limit: usize,
     counters: &Counters,
 ) -> Result<crate::lockstep::Walk, RestoreError> {
@@ -202,7 +218,7 @@ async fn walk(
     );
     // What retention or a person has deleted from the beginning of the target is missing there, so the walk starts
     // at 0 whatever the log start; and records of the backup that the target has no room for are missing too.
-    let mut lockstep = Lockstep::new(backup, fetcher, placement, Tolerance::csv());
+    let mut lockstep = Lockstep::new(backup, fetcher, placement, tolerance);
     let step = |records| Counters::add(&counters.records_done, records);
     lockstep.walk(0, i64::MAX, limit, step).await
 }
