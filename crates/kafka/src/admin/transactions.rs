@@ -2,6 +2,8 @@
 //!
 //! Nothing here is tried again after an unknown outcome, since doing it twice takes two offsets.
 
+use std::time::Duration;
+
 use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::{
@@ -9,6 +11,7 @@ use kafka_protocol::messages::{
     WriteTxnMarkersResponse,
 };
 use record::TopicPartition;
+use tokio::time::{Instant, sleep};
 
 use super::{ProducerIdentity, by_topic, text, topic_name};
 use crate::cluster::{Cluster, CoordinatorKind};
@@ -17,6 +20,8 @@ use crate::error::{KafkaError, ResponseError};
 
 /// The version of WriteTxnMarkers that brokers 2.8 to 4.x all have.
 const MARKERS_VERSION: i16 = 1;
+/// The pause before a transactional id is tried again whose last markers are still being written.
+const MARKERS_PAUSE: Duration = Duration::from_millis(1);
 
 /// Markers of one producer for some partitions: each takes one offset in each of them, and no consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,13 +101,14 @@ impl Cluster {
         let connection = self
             .coordinator(CoordinatorKind::Transaction, transactional_id)
             .await?;
-        let mut retry = self.retry();
-        // While the markers of the transaction before are being written this says 51 CONCURRENT_TRANSACTIONS.
+        let deadline = Instant::now() + self.config().api_timeout;
+        // While the markers of the transaction before are being written this says 51 CONCURRENT_TRANSACTIONS; that
+        // takes a few milliseconds.
         while let Err(error) = add_partitions(&connection, transactional_id, producer, partitions).await {
-            if error.code() != Some(ResponseError::ConcurrentTransactions) {
+            if error.code() != Some(ResponseError::ConcurrentTransactions) || Instant::now() > deadline {
                 return Err(error);
             }
-            retry.pause(error).await?;
+            sleep(MARKERS_PAUSE).await;
         }
         let request = EndTxnRequest::default()
             .with_transactional_id(TransactionalId(text(transactional_id)))
@@ -111,6 +117,53 @@ impl Cluster {
             .with_committed(true);
         let response = connection.call(&request).await?;
         KafkaError::check(response.error_code, "EndTxn", transactional_id, None)
+    }
+}
+
+impl Cluster {
+    /// Whether this user may write transaction markers (Alter or ClusterAction on the cluster). Found out with a marker
+    /// for a partition that cannot exist: a broker that would take it says so (3 UNKNOWN_TOPIC_OR_PARTITION), and
+    /// nothing is changed. False also where brokers do not offer the request or do not answer it.
+    pub async fn may_write_markers(&self) -> bool {
+        let marker = Marker {
+            producer: ProducerIdentity { id: 0, epoch: 0 },
+            partitions: vec![TopicPartition::new("kafka-restore.probe", i32::MAX)],
+            repeat: 1,
+        };
+        let asked = async {
+            let connection = self.any().await?;
+            write_txn_markers(&connection, &[marker])?.await
+        };
+        match asked.await {
+            Ok(response) => marker_errors(&response)
+                .iter()
+                .any(|(_, error)| error.code() == Some(ResponseError::UnknownTopicOrPartition)),
+            Err(error) => {
+                tracing::debug!(%error, "transaction markers are not possible");
+                false
+            }
+        }
+    }
+
+    /// Whether this user may use a transactional id (Write on it). Found out by ending a transaction of a producer that
+    /// cannot exist, which changes nothing: brokers look at the right first (53 TRANSACTIONAL_ID_AUTHORIZATION_FAILED).
+    pub async fn may_use_transactional_id(&self, transactional_id: &str) -> Result<bool, KafkaError> {
+        let request = EndTxnRequest::default()
+            .with_transactional_id(TransactionalId(text(transactional_id)))
+            .with_producer_id(i64::MAX.into())
+            .with_producer_epoch(0)
+            .with_committed(false);
+        let mut retry = self.retry();
+        loop {
+            let asked = async { self.any().await?.call(&request).await };
+            match asked.await {
+                Ok(response) => {
+                    let refused = ResponseError::TransactionalIdAuthorizationFailed.code();
+                    return Ok(response.error_code != refused);
+                }
+                Err(error) => retry.pause(error).await?,
+            }
+        }
     }
 }
 
