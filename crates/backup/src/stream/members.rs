@@ -375,7 +375,7 @@ impl PartitionStream {
         };
         self.statistics.rejected += 1;
         let behind = self.offset_behind(cursor);
-        self.statistics.gaps.trouble(behind);
+        self.statistics.gaps.trouble(behind, &error.object);
         let Some(sink) = &self.options.rejected else {
             return Ok(());
         };
@@ -412,7 +412,7 @@ impl PartitionStream {
         if cursor.first.is_none() {
             statistics.empty_objects += u64::from(summary.notes.empty);
             if let Some(start) = spec.hints.start_offset {
-                statistics.gaps.trouble(start);
+                statistics.gaps.trouble(start, &spec.hints.key);
             }
         }
         let (first_time, last_time) = cursor.times;

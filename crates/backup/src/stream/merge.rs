@@ -201,6 +201,8 @@ impl PartitionStream {
                 Step::Block(block) => return Ok(Some(block)),
                 Step::Again => {}
                 Step::End => {
+                    let last = self.last.map(|(last, _)| last);
+                    self.statistics.gaps.end(last, self.options.to_offset);
                     self.close();
                     return Ok(self.take_output());
                 }
@@ -413,7 +415,7 @@ impl PartitionStream {
             Stop::Cut(error, rejected) => {
                 if self.covered(offset) {
                     self.statistics.salvaged_objects += 1;
-                    self.statistics.gaps.trouble(offset);
+                    self.statistics.gaps.trouble(offset, &error.object);
                 } else if self.options.on_bad_record == OnBadRecord::Skip {
                     self.reject(slot, &error, rejected.as_ref())?;
                 } else {

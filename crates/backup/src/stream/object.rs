@@ -20,7 +20,9 @@ use super::budget::{Charge, SourceAccount};
 use super::cpu::CpuError;
 use super::fetch::{Piece, fetch};
 use super::seekable;
-use crate::format::{Decoding, Notes, ObjectDecoder, ObjectError, ObjectHints, Rejected, Status};
+use crate::format::{
+    Decoding, Format, Notes, ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status,
+};
 use crate::storage::{ObjectMeta, StorageError, StorageErrorKind};
 
 /// Requests that one object has under way at most.
@@ -341,7 +343,11 @@ impl Reader {
                 }
                 Ok(Status::NeedInput) => hungry = true,
                 Ok(Status::Finished) => {
-                    self.finish(outcome.notes.unwrap_or_default());
+                    let notes = outcome.notes.unwrap_or_default();
+                    if let Some(error) = unfinished_lines(self.key(), &notes) {
+                        self.damage(error, None);
+                    }
+                    self.finish(notes);
                     return Ok(());
                 }
                 Ok(Status::Seekable) => {
@@ -454,6 +460,24 @@ impl Failure {
             message: message.to_owned(),
         })
     }
+}
+
+/// A jsonl object that ends with a newline, as one that stops early. Sinks write the newline before the next record, so
+/// it stands at the end only where that record failed and was never written; csv of old sinks is another matter.
+fn unfinished_lines(key: &str, notes: &Notes) -> Option<ObjectError> {
+    let unfinished = notes.format == Some(Format::Jsonl) && notes.final_newline;
+    unfinished.then(|| ObjectError {
+        object: key.to_owned(),
+        stage: Stage::Format,
+        reason: "its last line ends with a newline, which the sink writes before a record: the record that was to \
+                 follow failed and is not there"
+            .to_owned(),
+        byte_offset: notes.unwrapped_bytes,
+        unwrapped: true,
+        line: None,
+        truncated: true,
+        can_skip: false,
+    })
 }
 
 /// One visit to the CPU pool: decodes until the block is full, more bytes are needed or the object ends.

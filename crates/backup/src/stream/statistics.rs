@@ -143,9 +143,12 @@ pub struct Gaps {
     pub suspicious: u64,
     /// The first [`LISTED_GAPS`] of them; suspicious ones are listed up to that number again.
     pub list: Vec<Gap>,
+    /// The first object behind the last record that stops early or has nothing, with the offset from which on; known
+    /// at the end of the stream. What it should have held may be lost, and no gap shows it.
+    pub trouble_at_end: Option<(i64, String)>,
     suspicious_listed: usize,
-    /// Offsets at which an object stops early or has nothing.
-    troubles: Vec<i64>,
+    /// Offsets at which an object stops early or has nothing, and that object.
+    troubles: Vec<(i64, String)>,
 }
 
 /// A range of offsets without records.
@@ -161,23 +164,27 @@ pub struct Gap {
     pub object_behind: String,
     /// True where an object at this place is partial, empty or damaged: more likely a loss.
     pub suspicious: bool,
+    /// That object.
+    pub troubled_object: Option<String>,
 }
 
 impl Gaps {
     /// Notes that an object has nothing more from `offset` on though it should.
-    pub(super) fn trouble(&mut self, offset: i64) {
+    pub(super) fn trouble(&mut self, offset: i64, object: &str) {
         // Troubles are taken out as the stream passes them; this many only stand before one place in a backup of
         // nothing but damage.
         if self.troubles.len() < LISTED_GAPS {
-            self.troubles.push(offset);
+            self.troubles.push((offset, object.to_owned()));
         }
     }
 
     pub(super) fn add(&mut self, first: i64, last: i64, names: impl FnOnce() -> (Option<String>, String)) {
-        let suspicious = self
+        let troubled_object = self
             .troubles
             .iter()
-            .any(|trouble| (first..=last.saturating_add(1)).contains(trouble));
+            .find(|(offset, _)| (first..=last.saturating_add(1)).contains(offset))
+            .map(|(_, object)| object.clone());
+        let suspicious = troubled_object.is_some();
         self.passed(last);
         self.count += 1;
         self.offsets = self
@@ -198,13 +205,27 @@ impl Gaps {
                 object_before,
                 object_behind,
                 suspicious,
+                troubled_object,
             });
         }
     }
 
     /// Forgets troubles up to `offset`.
     fn passed(&mut self, offset: i64) {
-        self.troubles.retain(|trouble| *trouble > offset);
+        self.troubles.retain(|(trouble, _)| *trouble > offset);
+    }
+
+    /// Notes that nothing comes behind `last`, the last offset given; `to` is the last one wanted.
+    pub(super) fn end(&mut self, last: Option<i64>, to: Option<i64>) {
+        let behind = std::mem::take(&mut self.troubles).into_iter();
+        self.trouble_at_end = behind
+            .filter(|(offset, _)| last.is_none_or(|last| *offset > last) && to.is_none_or(|to| *offset <= to))
+            .min();
+    }
+
+    /// True where an object stops early or has nothing just where records are missing.
+    pub fn suggest_loss(&self) -> bool {
+        self.suspicious > 0 || self.trouble_at_end.is_some()
     }
 }
 
@@ -272,7 +293,7 @@ mod tests {
         for number in 0..3_000 {
             gaps.add(number * 10, number * 10 + 4, || (None, String::new()));
         }
-        gaps.trouble(30_003);
+        gaps.trouble(30_003, "x");
         gaps.add(30_000, 30_002, || (Some("a".into()), "b".into()));
         gaps.add(30_010, 30_010, || (None, String::new()));
         assert_eq!((gaps.count, gaps.offsets, gaps.suspicious), (3_002, 15_004, 1));
@@ -280,7 +301,11 @@ mod tests {
         assert!(
             gaps.list
                 .last()
-                .is_some_and(|gap| gap.suspicious && gap.object_behind == "b")
+                .is_some_and(|gap| gap.troubled_object.as_deref() == Some("x") && gap.object_behind == "b")
         );
+        gaps.trouble(40_000, "behind");
+        gaps.trouble(30_015, "before");
+        gaps.end(Some(30_020), None);
+        assert_eq!(gaps.trouble_at_end, Some((40_000, "behind".to_owned())));
     }
 }

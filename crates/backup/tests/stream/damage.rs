@@ -100,6 +100,40 @@ async fn a_partial_object_is_salvaged_where_others_have_the_rest() {
     assert!(outcome.statistics.gaps.list[0].suspicious);
 }
 
+/// jsonl with a newline between records, and one at the end where a record was to follow.
+fn jsonl(range: std::ops::Range<i64>, partial: bool) -> Vec<u8> {
+    let lines: Vec<String> = range
+        .map(|offset| format!("{{\"key\":null,\"value\":\"AAAA\",\"offset\":{offset}}}"))
+        .collect();
+    let end = if partial { "\n" } else { "" };
+    format!("{}{end}", lines.join("\n")).into_bytes()
+}
+
+#[tokio::test]
+async fn a_newline_at_the_end_of_jsonl_marks_a_partial_object() {
+    let mut options = options();
+    options.decoding = std::sync::Arc::new(kafka_restore_backup::format::Decoding {
+        format: Some(kafka_restore_backup::format::Format::Jsonl),
+        ..Default::default()
+    });
+    let mut backup = Backup::default();
+    backup.add(0, "", jsonl(0..10, false), 0);
+    backup.add(10, "", jsonl(10..15, true), 0);
+    let outcome = backup.read(options.clone()).await;
+    assert_eq!(outcome.offsets(), Vec::from_iter(0..15));
+    let error = outcome.error.unwrap();
+    assert!(
+        matches!(error.kind, StreamErrorKind::Partial { missing_from: 15, .. }) && error.object == "t-0-10",
+        "{error}"
+    );
+
+    backup.add(15, "", jsonl(15..20, false), 0);
+    let outcome = backup.read(options).await.complete();
+    assert_eq!(outcome.offsets(), Vec::from_iter(0..20));
+    assert_eq!(outcome.statistics.salvaged_objects, 1);
+    assert!(!outcome.statistics.gaps.suggest_loss());
+}
+
 #[tokio::test]
 async fn a_partial_object_at_the_end_is_not_taken_for_the_end() {
     let mut backup = Backup::default();
