@@ -33,8 +33,15 @@ pub struct ConfigChange {
     pub reason: String,
 }
 
-/// The changes that a topic with `configs` needs, in the order in which they are made.
-pub fn changes(configs: &Configs) -> Vec<ConfigChange> {
+/// What segments are rolled by while fillers are deleted behind the first record: fillers are stamped 1970, and the
+/// broker begins a new segment at the first record that is younger by more than this, so that they can go as a whole.
+const FILLER_SEGMENT_MS: i64 = 604_800_000;
+
+/// The changes that a topic with `configs` needs, in the order in which they are made. `fillers` says whether offsets
+/// before the first record will be filled and cut off.
+///
+/// Topics with remote storage keep their `local.*` and `remote.*` settings: what these delete locally is stored remotely.
+pub fn changes(configs: &Configs, fillers: bool) -> Vec<ConfigChange> {
     let mut changes = Vec::new();
     let value = |name: &str| configs.get(name).map(|config| config.value.as_str());
     let mut change = |name: &str, during: &str, reason: &str| {
@@ -73,6 +80,40 @@ pub fn changes(configs: &Configs) -> Vec<ConfigChange> {
             "delete",
             "compaction would drop records before they can be verified, and refuses null keys",
         );
+        change(
+            "min.compaction.lag.ms",
+            "0",
+            "the log cleaner removes what fills the gaps between records as soon as the topic is compacted again",
+        );
+        change(
+            "min.cleanable.dirty.ratio",
+            "0",
+            "the log cleaner removes what fills the gaps between records as soon as the topic is compacted again",
+        );
+        let limit = value("max.message.bytes").and_then(|limit| limit.parse::<i64>().ok());
+        if limit.is_some_and(|limit| limit < LEAST_MESSAGE_BYTES) {
+            change(
+                "max.message.bytes",
+                &LEAST_MESSAGE_BYTES.to_string(),
+                "a record as large as the smallest segment lets the log cleaner get at everything before it",
+            );
+        }
+        if let Some(size) = value("segment.bytes") {
+            change(
+                "segment.bytes",
+                size,
+                "it is 1 MiB for a moment, so that the log cleaner gets at everything before the last gap",
+            );
+        }
+    }
+    if (fillers || value("cleanup.policy").is_some_and(|policy| policy.contains("compact")))
+        && value("compression.type").is_some_and(|codec| codec != "producer")
+    {
+        change(
+            "compression.type",
+            "producer",
+            "brokers would compress what fills missing offsets anew, which is slower and larger",
+        );
     }
     for name in [
         "message.timestamp.before.max.ms",
@@ -95,6 +136,17 @@ pub fn changes(configs: &Configs) -> Vec<ConfigChange> {
             "brokers refuse records whose timestamps lie outside the limit",
         );
     }
+    let rolling = if fillers { FILLER_SEGMENT_MS } else { i64::MAX };
+    if value("segment.ms")
+        .and_then(|value| value.parse::<i64>().ok())
+        .is_some_and(|value| value < rolling)
+    {
+        change(
+            "segment.ms",
+            &rolling.to_string(),
+            "segments are rolled by the records' own timestamps: years of data would make thousands of small files",
+        );
+    }
     if value("message.timestamp.type") == Some("LogAppendTime") {
         change(
             "message.timestamp.type",
@@ -104,6 +156,32 @@ pub fn changes(configs: &Configs) -> Vec<ConfigChange> {
     }
     changes
 }
+
+/// What it means for a restore that a change was refused.
+pub fn consequence(name: &str) -> &'static str {
+    match name {
+        "retention.ms" | "retention.bytes" => {
+            "brokers may delete restored records within minutes, while the restore runs: raise it by other means \
+             (the provider's console), or restore only records that are young enough"
+        }
+        "cleanup.policy" => {
+            "compaction goes on: superseded records may be gone before they can be verified, and records without a key \
+             are refused"
+        }
+        "message.timestamp.before.max.ms"
+        | "message.timestamp.after.max.ms"
+        | "message.timestamp.difference.max.ms" => {
+            "records whose timestamps lie outside the limit will be refused, and their partitions stop there"
+        }
+        "message.timestamp.type" => "records get the time of the restore as their timestamp",
+        "segment.ms" => "old data may make many small segments: more files, the same records",
+        "max.message.bytes" => "records that are larger than the limit will be refused",
+        _ => "the restore goes on without it",
+    }
+}
+
+/// Kafka's default of `max.message.bytes`, a little more than the smallest `segment.bytes` of Kafka 4.
+const LEAST_MESSAGE_BYTES: i64 = 1_048_588;
 
 /// The largest value of a configuration in milliseconds.
 const MAX: &str = "9223372036854775807";
@@ -121,7 +199,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.to_string(), own(value)))
             .collect();
-        changes(&configs)
+        changes(&configs, false)
             .into_iter()
             .map(|change| format!("{}={}", change.name, change.during))
             .collect()
@@ -136,6 +214,7 @@ mod tests {
             ("message.timestamp.before.max.ms", MAX),
             ("message.timestamp.after.max.ms", MAX),
             ("message.timestamp.type", "CreateTime"),
+            ("segment.ms", MAX),
         ];
         assert_eq!(names(&harmless), [""; 0]);
         assert_eq!(names(&[]), [""; 0]);
@@ -150,6 +229,7 @@ mod tests {
             ("message.timestamp.before.max.ms", MAX),
             ("message.timestamp.after.max.ms", "3600000"),
             ("message.timestamp.type", "LogAppendTime"),
+            ("segment.ms", "3600000"),
         ];
         assert_eq!(
             names(&configs),
@@ -158,8 +238,23 @@ mod tests {
                 "retention.bytes=-1",
                 "cleanup.policy=delete",
                 &format!("message.timestamp.after.max.ms={MAX}"),
+                &format!("segment.ms={MAX}"),
                 "message.timestamp.type=CreateTime",
             ]
         );
+    }
+
+    #[test]
+    fn segments_still_roll_behind_fillers() {
+        let configs = |value: &str| {
+            let value = ConfigValue {
+                value: value.to_owned(),
+                own: false,
+            };
+            Configs::from([("segment.ms".to_owned(), value)])
+        };
+        assert_eq!(changes(&configs("604800000"), true), []);
+        let change = changes(&configs("3600000"), true).remove(0);
+        assert_eq!((change.during.as_str(), change.original), ("604800000", None));
     }
 }

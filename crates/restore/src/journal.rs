@@ -1,0 +1,425 @@
+//! What an interrupted restore leaves behind for the next run: a topic's own configuration, and who produced.
+//!
+//! The journal of a topic is the metadata text of an offset that the tool's own group, `kafka-restore.<topic>`, commits on
+//! the topic's partition 0. It needs no storage of its own, any machine can read it, with any Kafka tool, and it goes
+//! with the topic when that is deleted. It is written before the first change and before the first record, and
+//! deleted when everything is back. A file beside the report is its twin, for users without rights on groups and
+//! for jobs that rest for longer than brokers keep the offsets of an empty group (7 days by default).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kafka::admin::ProducerIdentity;
+use kafka::cluster::Cluster;
+use kafka::error::{KafkaError, ResponseError};
+use kafka::groups::CommittedOffset;
+use record::TopicPartition;
+use serde::{Deserialize, Serialize};
+
+use crate::file::write_whole;
+
+/// The version of the journal's schema.
+pub const JOURNAL_VERSION: u32 = 1;
+
+/// Bytes of metadata that brokers take by default (`offset.metadata.max.bytes`).
+const MAX_BYTES: usize = 4096;
+
+/// What has to be known to bring a topic to its proper state. The short names keep it within 4096 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    /// [`JOURNAL_VERSION`].
+    #[serde(rename = "v")]
+    pub version: u32,
+    /// When the restore began, RFC 3339.
+    #[serde(rename = "at")]
+    pub started: String,
+    /// What is restored: where the backup lies, and the topic's name there.
+    #[serde(rename = "from")]
+    pub source: String,
+    /// The producer id of the job.
+    #[serde(rename = "pid")]
+    pub producer_id: i64,
+    /// Its epoch.
+    #[serde(rename = "ep")]
+    pub producer_epoch: i16,
+    /// The original value of everything that is other while restoring; none where the brokers' default held.
+    #[serde(rename = "cfg", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub originals: BTreeMap<String, Option<String>>,
+    /// Where the log ended before the first record of this restore, by partition, where that is not 0.
+    #[serde(rename = "base", default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<Base>,
+}
+
+/// Partitions `first .. first + count` whose logs ended at `offset`: one entry of [`Journal::bases`], written as
+/// `[first, count, offset]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(i32, i32, i64)", into = "(i32, i32, i64)")]
+pub struct Base {
+    /// The first partition.
+    pub first: i32,
+    /// How many.
+    pub count: i32,
+    /// Their log ends.
+    pub offset: i64,
+}
+
+impl From<(i32, i32, i64)> for Base {
+    fn from((first, count, offset): (i32, i32, i64)) -> Self {
+        Self { first, count, offset }
+    }
+}
+
+impl From<Base> for (i32, i32, i64) {
+    fn from(base: Base) -> Self {
+        (base.first, base.count, base.offset)
+    }
+}
+
+/// Why a journal could not be read or kept.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum JournalError {
+    /// The cluster refused.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// A newer program wrote it.
+    #[error(
+        "the journal of {topic} has version {found}, and this program knows version {JOURNAL_VERSION}: finish the \
+         restore with the program that began it"
+    )]
+    Version {
+        /// The topic.
+        topic: String,
+        /// The version found.
+        found: u64,
+    },
+    /// It is not what this program writes.
+    #[error(
+        "the journal of {topic} (the metadata of group {group} on partition 0) cannot be read: {message}"
+    )]
+    Unreadable {
+        /// The topic.
+        topic: String,
+        /// The group.
+        group: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// It does not fit into an offset's metadata.
+    #[error("the journal of {topic} takes {bytes} bytes, and brokers keep {MAX_BYTES}")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// The file beside the report.
+    #[error("the journal file {path}: {message}")]
+    File {
+        /// Where.
+        path: String,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl JournalError {
+    /// True where this user lacks the rights on the group.
+    pub fn is_missing_right(&self) -> bool {
+        let Self::Kafka(error) = self else { return false };
+        matches!(
+            error.code(),
+            Some(ResponseError::GroupAuthorizationFailed | ResponseError::TopicAuthorizationFailed)
+        )
+    }
+}
+
+impl Journal {
+    /// A journal without any change yet.
+    pub fn new(source: String, producer: ProducerIdentity) -> Self {
+        Self {
+            version: JOURNAL_VERSION,
+            started: jiff::Timestamp::now().to_string(),
+            source,
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            originals: BTreeMap::new(),
+            bases: Vec::new(),
+        }
+    }
+
+    /// Who produced, and shall go on.
+    pub fn producer(&self) -> ProducerIdentity {
+        ProducerIdentity {
+            id: self.producer_id,
+            epoch: self.producer_epoch,
+        }
+    }
+
+    /// Where the partition's log ended before the first record of this restore.
+    pub fn base(&self, partition: i32) -> i64 {
+        let found = self
+            .bases
+            .iter()
+            .find(|base| partition >= base.first && partition - base.first < base.count);
+        found.map_or(0, |base| base.offset)
+    }
+
+    /// Notes where the logs of partitions 0, 1, 2 and so on end before the first record.
+    pub fn set_bases(&mut self, ends: impl IntoIterator<Item = (i32, i64)>) {
+        self.bases.clear();
+        for (partition, offset) in ends {
+            if offset == 0 {
+                continue;
+            }
+            match self.bases.last_mut() {
+                Some(last) if last.offset == offset && last.first + last.count == partition => {
+                    last.count += 1
+                }
+                _ => self.bases.push(Base {
+                    first: partition,
+                    count: 1,
+                    offset,
+                }),
+            }
+        }
+    }
+
+    /// As it stands in the metadata of an offset.
+    fn to_text(&self, topic: &str) -> Result<String, JournalError> {
+        let text = serde_json::to_string(self).map_err(|error| unreadable(topic, error.to_string()))?;
+        match text.len() > MAX_BYTES {
+            true => Err(JournalError::TooLarge {
+                topic: topic.to_owned(),
+                bytes: text.len(),
+            }),
+            false => Ok(text),
+        }
+    }
+
+    fn from_text(topic: &str, text: &str) -> Result<Self, JournalError> {
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| unreadable(topic, error.to_string()))?;
+        match value.get("v").and_then(serde_json::Value::as_u64) {
+            None => return Err(unreadable(topic, "it has no version".to_owned())),
+            Some(version) if version != u64::from(JOURNAL_VERSION) => {
+                return Err(JournalError::Version {
+                    topic: topic.to_owned(),
+                    found: version,
+                });
+            }
+            Some(_) => {}
+        }
+        serde_json::from_value(value).map_err(|error| unreadable(topic, error.to_string()))
+    }
+}
+
+fn unreadable(topic: &str, message: String) -> JournalError {
+    JournalError::Unreadable {
+        topic: topic.to_owned(),
+        group: group(topic),
+        message,
+    }
+}
+
+/// What the names of the tool's own groups begin with.
+pub const GROUP_PREFIX: &str = "kafka-restore.";
+
+/// The group that keeps the journal of `topic`.
+pub fn group(topic: &str) -> String {
+    format!("{GROUP_PREFIX}{topic}")
+}
+
+/// The journal that stands on the cluster for `topic`, if there is one.
+pub async fn read(cluster: &Cluster, topic: &str) -> Result<Option<Journal>, JournalError> {
+    let offsets = cluster.committed_offsets(&group(topic)).await?;
+    let at = TopicPartition::new(topic, 0);
+    match offsets.into_iter().find(|(found, _)| *found == at) {
+        // Emptied where it could not be deleted.
+        Some((_, committed)) if committed.metadata.is_empty() => Ok(None),
+        Some((_, committed)) => Journal::from_text(topic, &committed.metadata).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Writes the journal of `topic`, in place of one that is there.
+pub async fn write(cluster: &Cluster, topic: &str, journal: &Journal) -> Result<(), JournalError> {
+    let committed = CommittedOffset {
+        offset: 0,
+        leader_epoch: None,
+        metadata: journal.to_text(topic)?,
+    };
+    let commit = (TopicPartition::new(topic, 0), committed);
+    for (_, outcome) in cluster.commit_offsets(&group(topic), &[commit]).await {
+        outcome?;
+    }
+    Ok(())
+}
+
+/// Deletes the journal of `topic`; one that is not there is no error.
+pub async fn delete(cluster: &Cluster, topic: &str) -> Result<(), JournalError> {
+    let gone = |error: &KafkaError| error.code() == Some(ResponseError::GroupIdNotFound);
+    match cluster.delete_group(&group(topic)).await {
+        Ok(()) => return Ok(()),
+        Err(error) if gone(&error) => return Ok(()),
+        // Deleting a group needs Delete on it. Without that an empty journal must do.
+        Err(error) if error.code() == Some(ResponseError::GroupAuthorizationFailed) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let committed = CommittedOffset {
+        offset: 0,
+        leader_epoch: None,
+        metadata: String::new(),
+    };
+    for (_, outcome) in cluster
+        .commit_offsets(&group(topic), &[(TopicPartition::new(topic, 0), committed)])
+        .await
+    {
+        outcome?;
+    }
+    Ok(())
+}
+
+/// The file beside the report: journals by topic.
+#[derive(Clone, Debug)]
+pub struct JournalFile {
+    path: PathBuf,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Content {
+    version: u32,
+    topics: BTreeMap<String, Journal>,
+}
+
+impl JournalFile {
+    /// The file at `path`, which need not exist.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The journal of `topic` in the file, if there is one.
+    pub fn read(&self, topic: &str) -> Result<Option<Journal>, JournalError> {
+        Ok(self.load()?.topics.remove(topic))
+    }
+
+    /// The topics that the file has journals of.
+    pub fn topics(&self) -> Result<Vec<String>, JournalError> {
+        Ok(self.load()?.topics.into_keys().collect())
+    }
+
+    /// Puts the journal of `topic` into the file.
+    pub fn write(&self, topic: &str, journal: &Journal) -> Result<(), JournalError> {
+        let mut content = self.load()?;
+        content.topics.insert(topic.to_owned(), journal.clone());
+        self.store(&content)
+    }
+
+    /// Takes the journal of `topic` out of the file, and the file away when it was the last one.
+    pub fn delete(&self, topic: &str) -> Result<(), JournalError> {
+        let mut content = self.load()?;
+        if content.topics.remove(topic).is_none() {
+            return Ok(());
+        }
+        match content.topics.is_empty() {
+            true => std::fs::remove_file(&self.path).map_err(|error| self.error(error.to_string())),
+            false => self.store(&content),
+        }
+    }
+
+    fn load(&self) -> Result<Content, JournalError> {
+        let bytes = match std::fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Content::default()),
+            Err(error) => return Err(self.error(error.to_string())),
+        };
+        let content: Content = serde_json::from_slice(&bytes)
+            .map_err(|error| self.error(format!("it is no journal of this program: {error}")))?;
+        match content.version {
+            JOURNAL_VERSION => Ok(content),
+            other => Err(self.error(format!(
+                "it has version {other}, and this program knows version {JOURNAL_VERSION}"
+            ))),
+        }
+    }
+
+    fn store(&self, content: &Content) -> Result<(), JournalError> {
+        let content = Content {
+            version: JOURNAL_VERSION,
+            topics: content.topics.clone(),
+        };
+        let bytes = serde_json::to_vec_pretty(&content).map_err(|error| self.error(error.to_string()))?;
+        write_whole(&self.path, &bytes).map_err(|error| self.error(error.to_string()))
+    }
+
+    fn error(&self, message: String) -> JournalError {
+        JournalError::File {
+            path: self.path.display().to_string(),
+            message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> Journal {
+        let producer = ProducerIdentity { id: 4711, epoch: 3 };
+        let mut journal = Journal::new("gs://bucket: orders".to_owned(), producer);
+        journal.started = "2026-11-23T01:02:03Z".to_owned();
+        journal
+            .originals
+            .insert("retention.ms".to_owned(), Some("604800000".to_owned()));
+        journal.originals.insert("retention.bytes".to_owned(), None);
+        journal
+    }
+
+    #[test]
+    fn it_is_compact_and_comes_back() {
+        let mut journal = journal();
+        journal.set_bases([(0, 0), (1, 7), (2, 7), (3, 7), (4, 8), (6, 8)]);
+        let text = journal.to_text("orders").unwrap();
+        assert_eq!(
+            text,
+            r#"{"v":1,"at":"2026-11-23T01:02:03Z","from":"gs://bucket: orders","pid":4711,"ep":3,"cfg":{"retention.bytes":null,"retention.ms":"604800000"},"base":[[1,3,7],[4,1,8],[6,1,8]]}"#
+        );
+        assert_eq!(Journal::from_text("orders", &text).unwrap(), journal);
+        let bases: Vec<i64> = (0..8).map(|partition| journal.base(partition)).collect();
+        assert_eq!(bases, [0, 7, 7, 7, 8, 0, 8, 0]);
+    }
+
+    #[test]
+    fn what_it_is_not_is_an_error() {
+        let other = Journal::from_text("orders", r#"{"v":2,"new":true}"#).unwrap_err();
+        assert!(matches!(other, JournalError::Version { found: 2, .. }), "{other}");
+        for text in ["", "{}", "[1]", r#"{"v":1}"#, r#"{"v":"1"}"#, "\u{0}"] {
+            let error = Journal::from_text("orders", text).unwrap_err();
+            assert!(error.to_string().contains("kafka-restore.orders"), "{error}");
+        }
+        let mut large = journal();
+        large.set_bases((0..5000).map(|partition| (partition, i64::from(partition) + 1)));
+        assert!(matches!(large.to_text("t"), Err(JournalError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn the_twin_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json.journal");
+        let file = JournalFile::new(path.clone());
+        assert_eq!(file.read("orders").unwrap(), None);
+        file.delete("orders").unwrap();
+        file.write("orders", &journal()).unwrap();
+        file.write("other", &journal()).unwrap();
+        assert_eq!(file.read("orders").unwrap(), Some(journal()));
+        assert_eq!(file.topics().unwrap(), ["orders", "other"]);
+        file.delete("orders").unwrap();
+        assert_eq!(file.read("orders").unwrap(), None);
+        file.delete("other").unwrap();
+        assert!(!path.exists());
+        std::fs::write(&path, b"{\"version\":1,\"top").unwrap();
+        assert!(file.read("orders").is_err());
+        std::fs::write(&path, b"{\"version\":9,\"topics\":{}}").unwrap();
+        let error = file.read("orders").unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
+}
