@@ -13,6 +13,7 @@ mod json_scan;
 mod json_text;
 mod notes;
 mod object;
+mod parquet;
 mod typed;
 
 pub use avro::AvroDecoder;
@@ -20,6 +21,7 @@ pub use csv::CsvDecoder;
 pub use guess::{Guess, InterpretationGuess, Samples};
 pub use json::JsonDecoder;
 pub use notes::Notes;
+pub use parquet::{ParquetDecoder, ParquetStep};
 pub use object::{ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status};
 
 use record::RecordBlock;
@@ -307,6 +309,9 @@ pub struct Skip {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod golden_tests;
 
 #[cfg(test)]
 mod json_tests;

@@ -56,4 +56,6 @@ pub struct Notes {
     /// avro, parquet: the sink was to store headers and this object has no place for them, because its first
     /// record had none. Headers of later records were lost in silence.
     pub headers_absent: bool,
+    /// parquet: files in this object that stand behind another one, which no released sink writes.
+    pub joined_files: u64,
 }
