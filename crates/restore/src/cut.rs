@@ -58,6 +58,12 @@ pub enum Step<B = StreamBlock> {
         /// Its length.
         count: i64,
     },
+    /// One offset without a record, at which the log must begin a new segment, so that the log cleaner may work on
+    /// everything before it.
+    Roll {
+        /// The offset.
+        offset: i64,
+    },
 }
 
 /// What is done about source offsets that have no record.
@@ -79,6 +85,8 @@ pub struct Cutter<B = StreamBlock> {
     gaps: Gaps,
     /// The source offset that would leave no gap.
     expected: i64,
+    /// The offset of a record before which a new segment is to begin.
+    roll_before: Option<i64>,
     pieces: Vec<Piece<B>>,
     bytes: usize,
     offsets: i64,
@@ -90,9 +98,18 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
         Self {
             gaps,
             expected,
+            roll_before: None,
             pieces: Vec::new(),
             bytes: 0,
             offsets: 0,
+        }
+    }
+
+    /// Where gaps are filled: the gap before the record at `offset` ends with a [`Step::Roll`].
+    pub fn rolling_before(self, offset: Option<i64>) -> Self {
+        Self {
+            roll_before: offset,
+            ..self
         }
     }
 
@@ -117,12 +134,17 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
         }
     }
 
-    /// Takes what is left, up to `end` (the source offset behind the last one that is to exist) where it is given.
+    /// Takes what is left, up to `end` (the source offset behind the last one that is to exist) where it is given. What
+    /// is missing at the end is always a step of its own: the log cleaner never gets to fillers there.
     pub fn finish(&mut self, end: Option<i64>, steps: &mut Vec<Step<B>>) {
-        if let Some(end) = end.filter(|end| *end > self.expected) {
-            self.gap(end, steps);
-        }
         self.close_batch(steps);
+        if let Some(end) = end.filter(|end| *end > self.expected && self.gaps != Gaps::Close) {
+            steps.push(Step::Gap {
+                first: self.expected,
+                count: end - self.expected,
+            });
+            self.expected = end;
+        }
     }
 
     /// The index behind the last record of `block` that follows `start` without a gap.
@@ -189,8 +211,10 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
             }
             Gaps::Fill => {
                 let mut first = self.expected;
-                while first < next {
-                    let count = (next - first).min(MAX_BATCH_OFFSETS - self.offsets);
+                let rolls = self.roll_before == Some(next);
+                let end = if rolls { next - 1 } else { next };
+                while first < end {
+                    let count = (end - first).min(MAX_BATCH_OFFSETS - self.offsets);
                     if count > 0 {
                         self.pieces.push(Piece::Filler { first, count });
                         self.offsets += count;
@@ -199,6 +223,10 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
                     if self.offsets == MAX_BATCH_OFFSETS {
                         self.close_batch(steps);
                     }
+                }
+                if rolls {
+                    self.close_batch(steps);
+                    steps.push(Step::Roll { offset: next - 1 });
                 }
             }
         }
@@ -237,6 +265,7 @@ mod tests {
                 Step::Gap { first, count } => {
                     all.extend((*first..first + count).map(|offset| (offset, false)))
                 }
+                Step::Roll { offset } => all.push((*offset, false)),
                 Step::Batch(pieces) => {
                     for piece in pieces {
                         match piece {
@@ -265,6 +294,7 @@ mod tests {
             .iter()
             .map(|step| match step {
                 Step::Gap { first, count } => format!("gap {first}+{count}"),
+                Step::Roll { offset } => format!("roll {offset}"),
                 Step::Batch(pieces) => format!("batch of {}", pieces.iter().map(Piece::offsets).sum::<i64>()),
             })
             .collect();
@@ -284,10 +314,28 @@ mod tests {
             .iter()
             .map(|step| match step {
                 Step::Batch(pieces) => pieces.iter().map(Piece::offsets).sum(),
-                Step::Gap { .. } => panic!("no gap is asked for"),
+                Step::Gap { .. } | Step::Roll { .. } => panic!("no gap is asked for"),
             })
             .collect();
         assert_eq!(sizes, [2, 2, 1]);
+    }
+
+    #[test]
+    fn a_new_segment_begins_before_the_last_run() {
+        let mut cutter = Cutter::new(Gaps::Fill, 5).rolling_before(Some(20));
+        let mut steps = Vec::new();
+        cutter.push(block(&[5, 8]), 0, 1000, &mut steps);
+        cutter.push(block(&[20, 21]), 0, 1000, &mut steps);
+        cutter.finish(Some(23), &mut steps);
+        let shape: Vec<_> = steps
+            .iter()
+            .map(|step| match step {
+                Step::Gap { first, count } => format!("gap {first}+{count}"),
+                Step::Roll { offset } => format!("roll {offset}"),
+                Step::Batch(pieces) => format!("batch of {}", pieces.iter().map(Piece::offsets).sum::<i64>()),
+            })
+            .collect();
+        assert_eq!(shape, ["batch of 14", "roll 19", "batch of 2", "gap 22+1"]);
     }
 
     proptest! {
@@ -297,10 +345,11 @@ mod tests {
             batch_bytes in 1usize..200,
             first in 0i64..4,
             mode in 0..3,
+            roll in prop::option::of(0i64..40),
         ) {
             let gaps = [Gaps::Close, Gaps::Step, Gaps::Fill][mode];
             let (mut next, mut records, mut steps) = (first, Vec::new(), Vec::new());
-            let mut cutter = Cutter::new(gaps, 0);
+            let mut cutter = Cutter::new(gaps, 0).rolling_before(roll);
             for distances in blocks {
                 let list: Vec<i64> = distances.iter().map(|d| { next += d; next - 1 }).collect();
                 records.extend(list.iter().copied());

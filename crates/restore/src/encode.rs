@@ -16,6 +16,15 @@ use crate::cut::Piece;
 /// the retention's clocks count them as old.
 pub(crate) const FILLER_TIMESTAMP: i64 = 0;
 
+/// Pieces with a record that fits into no batch.
+#[derive(Debug)]
+pub(crate) struct Unencoded {
+    /// Everything before that record.
+    pub(crate) before: Vec<EncodedBatch>,
+    /// What is wrong with it.
+    pub(crate) error: EncodeError,
+}
+
 /// Makes batches for one topic. Shared by all its partitions.
 pub(crate) struct Encoding {
     compression: Compression,
@@ -67,39 +76,37 @@ impl Encoding {
             .clamp(aim / 2, MAX_BATCH_UNCOMPRESSED)
     }
 
+    /// The most bytes of a batch as it is sent.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
     /// Encodes `pieces`, usually into one batch.
-    pub(crate) fn encode(&self, pieces: &[Piece]) -> Result<Vec<EncodedBatch>, EncodeError> {
+    pub(crate) fn encode(&self, pieces: &[Piece]) -> Result<Vec<EncodedBatch>, Unencoded> {
+        let mut batches = Vec::with_capacity(1);
+        match self.encode_all(pieces, &mut batches) {
+            Ok(()) => Ok(batches),
+            Err(error) => Err(Unencoded {
+                before: batches,
+                error,
+            }),
+        }
+    }
+
+    /// Adds to `batches` whatever can be encoded before an error.
+    fn encode_all(&self, pieces: &[Piece], batches: &mut Vec<EncodedBatch>) -> Result<(), EncodeError> {
         let started = Instant::now();
         let mut encoder = self.take_encoder()?;
-        let mut batches = Vec::with_capacity(1);
-        for piece in pieces {
-            match piece {
-                Piece::Records(block, range) => {
-                    for index in range.clone() {
-                        let record = block.get(index);
-                        if encoder.append(record)? == Append::Full {
-                            batches.extend(encoder.finish()?);
-                            let _ = encoder.append(record)?;
-                        }
-                    }
-                }
-                Piece::Filler { first, count } => {
-                    for offset in *first..first + count {
-                        if encoder.append_filler(offset, FILLER_TIMESTAMP)? == Append::Full {
-                            batches.extend(encoder.finish()?);
-                            let _ = encoder.append_filler(offset, FILLER_TIMESTAMP)?;
-                        }
-                    }
-                }
-            }
-        }
+        let encoded = encode_into(&mut encoder, pieces, batches);
+        // An encoder refuses a record without having taken anything of it; so what it holds is a batch.
         batches.extend(encoder.finish()?);
+        encoded?;
         self.give_back(encoder);
-        self.learn(&batches);
+        self.learn(batches);
         let spent = Duration::as_nanos(&started.elapsed());
         self.busy_nanoseconds
             .fetch_add(u64::try_from(spent).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Ok(batches)
+        Ok(())
     }
 
     fn learn(&self, batches: &[EncodedBatch]) {
@@ -136,4 +143,34 @@ impl Encoding {
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .push(encoder);
     }
+}
+
+/// Appends all of `pieces`; full batches go to `batches`.
+fn encode_into(
+    encoder: &mut BatchEncoder,
+    pieces: &[Piece],
+    batches: &mut Vec<EncodedBatch>,
+) -> Result<(), EncodeError> {
+    for piece in pieces {
+        match piece {
+            Piece::Records(block, range) => {
+                for index in range.clone() {
+                    let record = block.get(index);
+                    if encoder.append(record)? == Append::Full {
+                        batches.extend(encoder.finish()?);
+                        let _ = encoder.append(record)?;
+                    }
+                }
+            }
+            Piece::Filler { first, count } => {
+                for offset in *first..first + count {
+                    if encoder.append_filler(offset, FILLER_TIMESTAMP)? == Append::Full {
+                        batches.extend(encoder.finish()?);
+                        let _ = encoder.append_filler(offset, FILLER_TIMESTAMP)?;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }

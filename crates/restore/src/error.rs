@@ -9,6 +9,8 @@ use kafka::fetch::FetchError;
 use kafka::producer::ProduceError;
 use record::TopicPartition;
 
+use crate::journal::JournalError;
+
 /// An error of planning or executing.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -30,6 +32,9 @@ pub enum RestoreError {
     /// A partition of the target cannot be read.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// The journal of an earlier run cannot be read, or not be deleted.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A record fits into no batch.
     #[error("{partition}: {error}")]
     Encode {
@@ -52,6 +57,42 @@ pub enum RestoreError {
         /// What was seen, and what should have been there.
         difference: String,
     },
+    /// The backup has no record at some offsets, and nothing that this user may do steps over them.
+    #[error(
+        "{partition}: the backup has no record at {count} offsets from {first} on, and this user may neither write \
+         transaction markers (Alter on the cluster) nor use transactional ids, so the records behind them cannot keep \
+         their offsets. What lies before is restored. Grant one of the two and run the same command again, or restore \
+         into a new topic with --offsets map"
+    )]
+    Gap {
+        /// The target partition.
+        partition: TopicPartition,
+        /// The first offset without a record.
+        first: i64,
+        /// How many follow each other.
+        count: i64,
+    },
+    /// Offsets without records could not be made by transactions.
+    #[error("{partition}: offsets from {first} on could not be stepped over with empty transactions: {reason}")]
+    Transactions {
+        /// The target partition.
+        partition: TopicPartition,
+        /// The first offset of the gap.
+        first: i64,
+        /// What went wrong.
+        reason: String,
+    },
+    /// What was read back is not what was sent.
+    #[error(
+        "{partition}: what was read back from offset {start} on is not what was sent; `kafka-restore verify` shows where \
+         they differ"
+    )]
+    Unequal {
+        /// The target partition.
+        partition: TopicPartition,
+        /// The offset of the first record that this run sent.
+        start: i64,
+    },
     /// The job was told to stop. Everything confirmed stays, and the same command goes on from there.
     #[error("interrupted; what was confirmed stays, and the same command goes on from there")]
     Interrupted,
@@ -69,11 +110,14 @@ impl RestoreError {
             Self::Kafka(error) => error.is_retriable(),
             Self::Produce(error) => error.is_retriable(),
             Self::Fetch(error) => error.is_retriable(),
-            Self::Interrupted => true,
+            Self::Interrupted | Self::Transactions { .. } => true,
             Self::Inventory(_)
+            | Self::Journal(_)
             | Self::Encode { .. }
             | Self::Refused(_)
             | Self::Foreign { .. }
+            | Self::Unequal { .. }
+            | Self::Gap { .. }
             | Self::Internal(_) => false,
         }
     }

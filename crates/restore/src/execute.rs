@@ -1,7 +1,8 @@
 //! Does what a plan says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use backup::format::Decoding;
@@ -9,7 +10,7 @@ use backup::stream::{CpuPool, DEFAULT_REQUESTS, MemoryBudget, StreamContext, Str
 use futures::stream::{self, StreamExt};
 use kafka::batch::{BufferPool, Compression};
 use kafka::cluster::Cluster;
-use kafka::producer::{Producer, ProducerOptions};
+use kafka::producer::{Producer, ProducerIdentity, ProducerOptions};
 use record::TopicPartition;
 use tokio_util::sync::CancellationToken;
 
@@ -17,16 +18,20 @@ use crate::compare::Tolerance;
 use crate::cut::Gaps;
 use crate::encode::Encoding;
 use crate::error::RestoreError;
+use crate::exact::gaps::{self, GapMethod};
+use crate::exact::{self, GapFiller, SmallSegments};
 use crate::job::{Job, Resources, Source};
+use crate::pace::Pace;
 use crate::partition::{self, PartitionTask};
-use crate::plan::{RestorePlan, Severity, TopicPlan};
+use crate::plan::{PartitionPlan, RestorePlan, Severity, TopicPlan};
 use crate::profile::Configs;
 use crate::progress::{Event, Phase, Progress};
-use crate::report::{Outcome, REPORT_VERSION, Report, Stages, TopicReport};
+use crate::report::{Outcome, REPORT_VERSION, Report, TopicReport};
 use crate::shared::{Counters, Shared, Ticker, Totals, snapshot};
-use crate::topics::{self, Prepared};
+use crate::stages::Clock;
+use crate::topics::{self, Journals, Prepared};
 
-/// Memory that one active partition needs beside the objects that it reads: blocks being cut, encoded and sent.
+/// Memory that one active partition needs beside the blocks that it reads: batches being encoded, queued and sent.
 const PARTITION_BYTES: usize = 12 << 20;
 
 /// Restores everything in `plan`. Partitions that fail do not stop the others; they are in the report.
@@ -43,13 +48,22 @@ pub async fn execute(
     }
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
     let cluster = Cluster::connect(job.target.cluster.clone()).await?;
-    let shared = share(job, cluster, Arc::clone(&progress), cancel).await?;
+    let journals = Journals::read(&cluster, plan, job.target.topics.journal.clone()).await?;
+    // The same producer in every run: what an earlier one still has on its way cannot be appended twice.
+    let identity = match journals.producer() {
+        Some(identity) => identity,
+        None => cluster.init_producer_id().await?,
+    };
+    let shared = share(job, plan, cluster, identity, Arc::clone(&progress), cancel).await?;
 
     progress.report(&Event::Phase {
         phase: Phase::Prepare,
         subject: plan.topics.len().to_string(),
     });
-    let prepared = topics::prepare(&shared.cluster, &plan.topics).await?;
+    let mut findings = Vec::new();
+    let append = job.target.append;
+    let prepared =
+        topics::prepare(&shared.cluster, plan, &journals, identity, append, &mut findings).await?;
 
     progress.report(&Event::Phase {
         phase: Phase::Restore,
@@ -78,28 +92,41 @@ pub async fn execute(
             .iter()
             .filter(|finding| finding.severity == Severity::Warning)
             .map(|finding| finding.message.clone())
+            .chain(findings)
             .collect(),
-        stages: stages(&shared),
+        expirations: Vec::new(),
+        to_do: Vec::new(),
+        stages: shared.counters.clock.stages(clock.elapsed(), shared.producer.throttled()),
     };
-    if !job.target.topics.keep_profile {
-        progress.report(&Event::Phase {
-            phase: Phase::Finish,
-            subject: plan.topics.len().to_string(),
-        });
-        topics::finish(&shared.cluster, &plan.topics, &prepared, &mut report).await?;
+    // Of several processes none knows when the last one is done.
+    let alone = job.resources.shard.is_none_or(|shard| shard.count <= 1);
+    progress.report(&Event::Phase {
+        phase: Phase::Finish,
+        subject: plan.topics.len().to_string(),
+    });
+    exact::begin_logs(&shared, &mut report).await?;
+    let keep_profile = !alone || job.target.topics.keep_profile;
+    if !keep_profile {
+        exact::clean(&shared, &prepared, &mut report).await?;
     }
+    topics::finish(&shared.cluster, &prepared, &mut report, &BTreeSet::new(), keep_profile).await?;
     report.elapsed_milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
 }
 
 async fn share(
     job: &Job,
+    plan: &RestorePlan,
     cluster: Cluster,
+    identity: ProducerIdentity,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 ) -> Result<Arc<Shared>, RestoreError> {
     let stream = stream_context(job)?;
-    let identity = cluster.init_producer_id().await?;
+    let counters = Counters {
+        clock: Clock::new(plan.listing, stream.clock()),
+        ..Counters::default()
+    };
     let options = ProducerOptions {
         identity: Some(identity),
         delivery_deadline: job.target.patience,
@@ -112,8 +139,9 @@ async fn share(
         cluster,
         producer,
         identity,
+        pace: Pace::new(job.resources.rate_limit),
         patience,
-        counters: Arc::default(),
+        counters: Arc::new(counters),
         cancel,
         progress,
     }))
@@ -146,11 +174,14 @@ async fn restore_all(
     let mut tasks = Vec::new();
     let buffers = BufferPool::new();
     for (index, (topic, prepared)) in plan.topics.iter().zip(prepared).enumerate() {
+        let shape = shape(shared, topic, prepared).await?;
         let encoding = encoding(
             job,
             topic,
             &prepared.configs,
-            &shared.counters.encode_nanoseconds,
+            prepared.original("compression.type").await,
+            shape.gaps,
+            shared.counters.clock.encoding(),
             &buffers,
         )?;
         for partition in &topic.partitions {
@@ -160,7 +191,8 @@ async fn restore_all(
                     job,
                     plan,
                     topic,
-                    partition.partition,
+                    partition,
+                    &shape,
                     Arc::clone(&encoding),
                 )?),
             ));
@@ -182,6 +214,8 @@ async fn restore_all(
     let mut running = stream::iter(tasks.into_iter().map(|(index, task)| {
         let shared = Arc::clone(shared);
         async move {
+            // What is being encoded and sent counts in the budget, so that less is read ahead.
+            let _sending = shared.stream.budget.hold(PARTITION_BYTES);
             let topic = task.target.topic.to_string();
             let report = tokio::spawn(partition::restore(Arc::clone(&shared), task)).await;
             if let Ok(report) = &report
@@ -207,22 +241,57 @@ async fn restore_all(
     Ok(reports)
 }
 
+/// How the logs of a topic are built.
+struct Shape {
+    gaps: Gaps,
+    filler: GapFiller,
+    segments: Arc<SmallSegments>,
+}
+
+async fn shape(shared: &Shared, topic: &TopicPlan, prepared: &Prepared) -> Result<Shape, RestoreError> {
+    let fills = topic.exact && prepared.is_compacted().await;
+    let (gaps, method) = match (topic.exact, fills) {
+        (false, _) => (Gaps::Close, GapMethod::None),
+        // What is missing at the end is out of the log cleaner's reach.
+        (true, true) if topic.partitions.iter().all(|partition| partition.log_end.is_none()) => {
+            (Gaps::Fill, GapMethod::None)
+        }
+        (true, true) => (Gaps::Fill, gaps::probe(&shared.cluster, &topic.target).await?),
+        (true, false) => (Gaps::Step, topic.gaps.unwrap_or(GapMethod::Markers)),
+    };
+    Ok(Shape {
+        gaps,
+        filler: GapFiller::open(method, &shared.cluster, &topic.target).await?,
+        segments: Arc::new(SmallSegments::new(
+            &topic.target,
+            prepared.original("segment.bytes").await,
+        )),
+    })
+}
+
 fn task(
     job: &Job,
     plan: &RestorePlan,
     topic: &TopicPlan,
-    partition: i32,
+    partition: &PartitionPlan,
+    shape: &Shape,
     encoding: Arc<Encoding>,
 ) -> Result<PartitionTask, RestoreError> {
+    let number = partition.partition;
     Ok(PartitionTask {
-        source: TopicPartition::new(topic.source.as_str(), partition),
-        target: TopicPartition::new(topic.target.as_str(), partition),
-        objects: plan.objects(&topic.source, partition)?,
+        source: TopicPartition::new(topic.source.as_str(), number),
+        target: TopicPartition::new(topic.target.as_str(), number),
+        objects: plan.objects(&topic.source, number)?,
         options: stream_options(job, &topic.content.decoding),
         exact: topic.exact,
-        gaps: Gaps::Step,
+        gaps: shape.gaps,
+        gap_filler: shape.filler.share(),
+        segments: Arc::clone(&shape.segments),
+        log_end: partition.log_end,
         append: job.target.append,
-        verify_existing: job.target.verify_existing,
+        // What earlier runs have written was not read back by them.
+        verify_existing: job.target.verify_existing || job.target.verify,
+        verify: job.target.verify,
         tolerance: Tolerance::default(),
         encoding,
     })
@@ -247,12 +316,17 @@ fn encoding(
     job: &Job,
     topic: &TopicPlan,
     configs: &Configs,
+    own_compression: Option<String>,
+    gaps: Gaps,
     busy: &Arc<AtomicU64>,
     buffers: &BufferPool,
 ) -> Result<Arc<Encoding>, RestoreError> {
     let config = |name: &str| configs.get(name).map(|config| config.value.as_str());
-    let compression = match (job.target.compression, config("compression.type")) {
+    let own = own_compression.as_deref().or(config("compression.type"));
+    let compression = match (job.target.compression, own) {
         (Some(compression), _) => compression,
+        // Fillers between records are many and all alike.
+        (None, None | Some("producer")) if gaps == Gaps::Fill => Compression::Zstd,
         (None, None | Some("producer")) => Compression::None,
         (None, Some("uncompressed")) => Compression::None,
         (None, Some(name)) => name.parse().map_err(|_| {
@@ -270,15 +344,4 @@ fn encoding(
         buffers,
         busy,
     )))
-}
-
-fn stages(shared: &Shared) -> Stages {
-    let counters = &shared.counters;
-    Stages {
-        waiting_for_records_seconds: Counters::seconds(&counters.waiting_for_records_nanoseconds),
-        encode_seconds: std::time::Duration::from_nanos(counters.encode_nanoseconds.load(Ordering::Relaxed))
-            .as_secs_f64(),
-        waiting_for_brokers_seconds: Counters::seconds(&counters.waiting_for_brokers_nanoseconds),
-        throttled_seconds: shared.producer.throttled().as_secs_f64(),
-    }
 }

@@ -13,6 +13,10 @@ use kafka::batch::Compression;
 use kafka::config::ClientConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::JournalFile;
+
+pub use crate::shard::Shard;
+
 /// The backup: where it lies and how it is to be read.
 #[derive(Clone)]
 pub struct Source {
@@ -65,6 +69,8 @@ pub struct Resources {
     pub jobs: Option<usize>,
     /// Payload bytes per second for the whole run.
     pub rate_limit: Option<u64>,
+    /// The share of the partitions that this process takes; `None` is all of them.
+    pub shard: Option<Shard>,
 }
 
 impl Default for Resources {
@@ -73,6 +79,7 @@ impl Default for Resources {
             memory: 256 << 20,
             jobs: None,
             rate_limit: None,
+            shard: None,
         }
     }
 }
@@ -134,6 +141,8 @@ pub struct TopicWishes {
     pub add_partitions: bool,
     /// The topic keeps its restore profile at the end.
     pub keep_profile: bool,
+    /// A file that holds the journals too, beside the report.
+    pub journal: Option<JournalFile>,
 }
 
 /// Where the records go, and how.

@@ -5,24 +5,37 @@
 //! told to a [`progress::Progress`].
 //!
 //! A partition's way: [`partition`](mod@partition) takes blocks from the backup's stream, [`cut`] turns them into
-//! steps, [`encode`](mod@encode) makes batches of those on the CPU threads, and the producer of the kafka crate puts
-//! them behind each other in the target. [`lockstep`](mod@lockstep) compares what stands there with the backup.
+//! steps, [`encode`](mod@encode) makes batches of those on the CPU threads, and the producer of the kafka crate, fed by
+//! [`writer`](mod@writer), puts them behind each other in the target. [`lockstep`](mod@lockstep) compares what stands
+//! there with the backup. [`exact`](mod@exact) is what original offsets need beside that.
 
 pub mod compare;
 pub mod content;
 pub mod cut;
+pub mod digest;
 mod encode;
 pub mod error;
+pub mod exact;
 pub mod execute;
+pub mod file;
+pub mod forecast;
 pub mod inspect;
+pub mod groups;
 pub mod job;
+pub mod journal;
 mod lockstep;
+mod notes;
 pub mod offsets;
+mod pace;
 mod partition;
 pub mod plan;
 pub mod profile;
 pub mod progress;
 pub mod report;
+pub mod shard;
 mod shared;
-mod topics;
+pub mod stages;
+pub mod snapshot;
+pub mod topics;
 pub mod verify;
+mod writer;

@@ -7,6 +7,7 @@ use crate::compare::{
     BlockSource, Cursor, Difference, DifferenceKind, Tolerance, content_difference, difference, is_filler,
 };
 use crate::error::RestoreError;
+use crate::offsets::OffsetMap;
 
 /// Where a record of the backup belongs in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub(crate) struct Lockstep<B: BlockSource = PartitionStream, T: BlockSource = Pa
     tolerance: Tolerance,
     /// Records of the backup that were passed.
     passed: i64,
+    /// Where those went, for [`Placement::From`].
+    offsets: OffsetMap,
+    /// The target's log cleaner may have dropped records.
+    cleaned_target: bool,
 }
 
 /// What a walk saw.
@@ -34,6 +39,8 @@ pub(crate) struct Lockstep<B: BlockSource = PartitionStream, T: BlockSource = Pa
 pub(crate) struct Walk {
     /// Records that were compared and found equal.
     pub(crate) equal: u64,
+    /// Records that fill offsets which have none in the backup, where offsets are exact.
+    pub(crate) fillers: u64,
     /// All differences, counted.
     pub(crate) different: u64,
     /// The first differences.
@@ -49,6 +56,16 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
             placement,
             tolerance,
             passed: 0,
+            offsets: OffsetMap::new(),
+            cleaned_target: false,
+        }
+    }
+
+    /// Takes records that the target lacks for dropped by its log cleaner, rather than as differences.
+    pub(crate) fn with_cleaned_target(self) -> Self {
+        Self {
+            cleaned_target: true,
+            ..self
         }
     }
 
@@ -98,7 +115,7 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
                 (Some(expected), found) if found.is_none_or(|found| found > expected) => {
                     let found = difference(DifferenceKind::Missing, self.backup.current(), None);
                     self.pass();
-                    Some(Difference {
+                    (!self.cleaned_target).then_some(Difference {
                         target_offset: Some(expected),
                         ..found
                     })
@@ -106,6 +123,7 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
                 _ => {
                     let target = self.target.current();
                     let filler = self.placement == Placement::Exact && target.is_some_and(is_filler);
+                    walk.fillers += u64::from(filler);
                     let found = (!filler).then(|| difference(DifferenceKind::Extra, None, target));
                     self.target.advance();
                     found
@@ -130,6 +148,11 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
     /// Records of the backup that were passed.
     pub(crate) fn passed(&self) -> i64 {
         self.passed
+    }
+
+    /// Where the records of the backup that were passed went; empty where offsets are exact.
+    pub(crate) fn take_offsets(&mut self) -> OffsetMap {
+        std::mem::take(&mut self.offsets)
     }
 
     /// The backup's side, to go on from where the walk ended.
@@ -164,6 +187,9 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
     }
 
     fn pass(&mut self) {
+        if let (Placement::From(base), Some(record)) = (self.placement, self.backup.current()) {
+            self.offsets.push(record.offset, base + self.passed, 1);
+        }
         self.backup.advance();
         self.passed += 1;
     }

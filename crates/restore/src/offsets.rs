@@ -47,6 +47,13 @@ impl OffsetMap {
         Self::default()
     }
 
+    /// The map of a restore that kept every offset from `start` to below `end`, gaps included.
+    pub fn identity(start: i64, end: i64) -> Self {
+        let mut map = Self::new();
+        map.push(start, start, (end - start).max(0));
+        map
+    }
+
     /// The runs, ascending.
     pub fn runs(&self) -> &[Run] {
         &self.runs

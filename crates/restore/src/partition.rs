@@ -1,32 +1,35 @@
 //! Restores one partition: from the objects of the backup to confirmed batches in the target.
 //!
 //! Two tasks work hand in hand, joined by a short queue that keeps the order: the *reader* takes blocks from the
-//! stream, cuts them and starts their encoding; the *writer* gives the encoded batches to the producer and notes
-//! what the brokers confirmed. A backup that ends in an error is restored up to there.
+//! stream, cuts them and starts their encoding; the *writer* (`writer`) gives the encoded batches to the producer and
+//! notes what the brokers confirmed. A backup that ends in an error is restored up to there.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backup::inventory::PartitionObjects;
 use backup::stream::{CpuError, PartitionStream, StreamBlock, StreamOptions, StreamStatistics};
 use kafka::admin::OffsetSpec;
-use kafka::batch::{EncodeError, EncodedBatch, MAX_BATCH_RECORDS, filler_batch};
+use kafka::batch::EncodedBatch;
 use kafka::error::KafkaError;
 use kafka::fetch::{Isolation, PartitionFetcher};
-use kafka::producer::{PartitionProducer, settled_end};
-use record::{RecordBlock, TopicPartition};
+use kafka::producer::settled_end;
+use record::TopicPartition;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::compare::Tolerance;
 use crate::cut::{Cutter, Gaps, Piece, Step};
-use crate::encode::{Encoding, FILLER_TIMESTAMP};
+use crate::digest::Digester;
+use crate::encode::{Encoding, Unencoded};
 use crate::error::RestoreError;
+use crate::exact::{self, GapFiller, SmallSegments};
 use crate::lockstep::{Lockstep, Placement};
+use crate::notes::notes;
 use crate::offsets::OffsetMap;
 use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
+use crate::writer::Writer;
 
 /// Encoded batches that wait for the producer, per partition.
 const ENCODED_AHEAD: usize = 3;
@@ -41,34 +44,39 @@ pub(crate) struct PartitionTask {
     pub(crate) objects: Arc<PartitionObjects>,
     pub(crate) options: StreamOptions,
     pub(crate) exact: bool,
-    /// What becomes of gaps behind the first record, in exact mode.
+    /// What becomes of gaps between records, in exact mode.
     pub(crate) gaps: Gaps,
+    /// How the log end is moved over offsets that nobody may see, in exact mode.
+    pub(crate) gap_filler: GapFiller,
+    /// Makes the log cleaner's work possible, where gaps are filled for it.
+    pub(crate) segments: Arc<SmallSegments>,
+    /// The source's log end, where it is known: the offset behind everything that the target is to have, in exact mode.
+    pub(crate) log_end: Option<i64>,
     pub(crate) append: bool,
     pub(crate) verify_existing: bool,
+    /// What was written is read back and compared.
+    pub(crate) verify: bool,
     pub(crate) tolerance: Tolerance,
     pub(crate) encoding: Arc<Encoding>,
 }
 
+impl PartitionTask {
+    /// The backup's records, from source offset `from` on where it is given.
+    pub(crate) fn stream(&self, shared: &Shared, from: Option<i64>) -> PartitionStream {
+        let mut options = self.options.clone();
+        options.from_offset = options.from_offset.max(from);
+        PartitionStream::new(
+            &shared.stream,
+            self.source.clone(),
+            Arc::clone(&self.objects),
+            options,
+        )
+    }
+}
+
 /// Does it; errors are in the report.
 pub(crate) async fn restore(shared: Arc<Shared>, task: Arc<PartitionTask>) -> PartitionReport {
-    let mut report = PartitionReport {
-        partition: task.source.partition,
-        outcome: Outcome::Complete,
-        resumed_at: None,
-        records: 0,
-        payload_bytes: 0,
-        source_range: None,
-        target_range: None,
-        exact: task.exact,
-        missing_offsets: 0,
-        gaps: 0,
-        offsets: OffsetMap::new(),
-        objects: 0,
-        duplicates: 0,
-        conflicts: 0,
-        rejected: 0,
-        notes: Vec::new(),
-    };
+    let mut report = PartitionReport::new(task.source.partition, task.exact);
     report.outcome = match run(&shared, &task, &mut report).await {
         Ok(()) => Outcome::Complete,
         Err(RestoreError::Interrupted) => Outcome::Interrupted,
@@ -102,33 +110,60 @@ async fn run(
     report: &mut PartitionReport,
 ) -> Result<(), RestoreError> {
     let log = log_range(shared, &task.target).await?;
-    let start = begin(shared, task, log.start, log.end).await?;
+    let start = begin(shared, task, &log).await?;
     report.resumed_at = start.resumed.then_some(log.end);
+    report.first_offset = start.first;
+    report.first_timestamp = start.first_timestamp;
+    report.fillers_below = start.last_run;
+    report.offsets = start.offsets.clone();
+    if let Some(first) = start.first.filter(|first| log.start > *first) {
+        report.notes.push(format!(
+            "the log begins at offset {}: the records from offset {first} on were deleted from the target since they \
+             were restored, by retention or by a person",
+            log.start
+        ));
+    }
 
     let (sender, receiver) = mpsc::channel(ENCODED_AHEAD);
-    let mut writer = Writer {
-        shared,
-        task,
-        producer: shared
-            .producer
-            .partition(task.target.clone(), log.end, log.next_sequence),
-        position: log.end,
-        pending: VecDeque::new(),
-        report,
-    };
+    let mut writer = Writer::new(shared, task, log.end, log.next_sequence, start.first, report);
     let reader = tokio::spawn(read(Arc::clone(shared), Arc::clone(task), start, log.end, sender));
     let written = writer.write(receiver).await;
+    let digest = writer.into_digest();
     let (read, statistics) = reader
         .await
         .map_err(|error| RestoreError::Internal(error.to_string()))?;
+    (report.first_time, report.last_time) = (statistics.first_time, statistics.last_time);
     report.objects = statistics.objects_done;
     report.duplicates = statistics.duplicates;
     report.conflicts = statistics.conflicts;
     report.rejected = statistics.rejected;
+    report.suspicious_gaps =
+        statistics.gaps.suspicious + u64::from(statistics.gaps.trouble_at_end.is_some());
     report.notes.extend(notes(&statistics));
     written?;
     read?;
-    Ok(())
+    match digest {
+        Some(digest) => read_back(shared, task, digest, report).await,
+        None => Ok(()),
+    }
+}
+
+/// Compares what the target gives back with what this run has sent, without reading the backup again.
+async fn read_back(
+    shared: &Shared,
+    task: &PartitionTask,
+    digest: Digester,
+    report: &mut PartitionReport,
+) -> Result<(), RestoreError> {
+    let (start, end) = report.target_range.map_or((0, 0), |(first, last)| (first, last + 1));
+    let verified = report.verified.insert(digest.read_back(shared, &task.target, start, end).await?);
+    match verified.equal {
+        true => Ok(()),
+        false => Err(RestoreError::Unequal {
+            partition: task.target.clone(),
+            start,
+        }),
+    }
 }
 
 /// The target's log before anything is added to it.
@@ -188,53 +223,71 @@ struct Start {
     /// The source offset that would leave no gap in exact mode.
     expected: i64,
     resumed: bool,
+    /// The source offset at which the log is to begin in exact mode; `None` where there is nothing to restore.
+    first: Option<i64>,
+    /// The timestamp of the record there.
+    first_timestamp: Option<i64>,
+    /// The source offset of the last run of records without a gap, where gaps are filled and there is one before it.
+    last_run: Option<i64>,
+    /// Where what stands in the target already came from.
+    offsets: OffsetMap,
 }
 
 /// Holds what stands in the target against the backup and finds the place behind it.
-async fn begin(
-    shared: &Shared,
-    task: &PartitionTask,
-    log_start: i64,
-    log_end: i64,
-) -> Result<Start, RestoreError> {
-    let stream = |from: Option<i64>| {
-        let mut options = task.options.clone();
-        options.from_offset = options.from_offset.max(from);
-        PartitionStream::new(
-            &shared.stream,
-            task.source.clone(),
-            Arc::clone(&task.objects),
-            options,
-        )
-    };
-    let fresh = |stream| Start {
+async fn begin(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<Start, RestoreError> {
+    let mut start = Start {
         rest: None,
-        stream,
-        expected: log_end,
+        stream: task.stream(shared, None),
+        expected: log.end,
         resumed: false,
+        first: None,
+        first_timestamp: None,
+        last_run: None,
+        offsets: OffsetMap::new(),
     };
-    if log_start == log_end && (log_end == 0 || !task.exact) || task.append {
-        return Ok(fresh(stream(None)));
+    let is_new = log.start == log.end && (log.end == 0 || !task.exact) || task.append;
+    if task.exact {
+        if task.gaps == Gaps::Fill {
+            start.last_run = exact::last_run(shared, task).await?;
+        }
+        // The first block says where the log begins; a fresh restore goes on with it.
+        let first = start.stream.next().await?.map(Arc::new);
+        let record = first.as_ref().and_then(|block| block.first());
+        start.first = record.map(|record| record.offset).or(task.log_end);
+        start.first_timestamp = record.map(|record| record.timestamp);
+        if is_new {
+            start.rest = first.map(|block| (block, 0));
+        } else {
+            // Its memory is needed for the comparison.
+            drop(first);
+            start.stream = task.stream(shared, None);
+        }
+    }
+    if is_new {
+        return Ok(start);
     }
     let compared_from = if task.verify_existing {
-        log_start
+        log.start
     } else {
-        log_start.max(log_end - COMPARED_BEFORE_RESUME)
+        log.start.max(log.end - COMPARED_BEFORE_RESUME)
     };
     let (placement, backup) = if task.exact {
-        (Placement::Exact, stream(Some(compared_from)))
+        (Placement::Exact, task.stream(shared, Some(compared_from)))
     } else {
-        (Placement::From(0), stream(None))
+        (Placement::From(0), task.stream(shared, None))
     };
     let fetcher = PartitionFetcher::new(
         shared.cluster.clone(),
         task.target.clone(),
         compared_from,
-        log_end,
+        log.end,
         Isolation::ReadUncommitted,
     );
     let mut lockstep = Lockstep::new(backup, fetcher, placement, task.tolerance);
-    let walk = lockstep.walk(compared_from, log_end, 1, |_| {}).await?;
+    if task.gaps == Gaps::Fill {
+        lockstep = lockstep.with_cleaned_target();
+    }
+    let walk = lockstep.walk(compared_from, log.end, 1, |_| {}).await?;
     let foreign = |difference: String| RestoreError::Foreign {
         partition: task.target.clone(),
         difference,
@@ -242,79 +295,28 @@ async fn begin(
     if let Some(difference) = walk.differences.first() {
         return Err(foreign(difference.to_string()));
     }
-    if !task.exact && lockstep.passed() < log_end {
-        let more = log_end - lockstep.passed();
+    if !task.exact && lockstep.passed() < log.end {
+        let more = log.end - lockstep.passed();
         return Err(foreign(format!("it holds {more} more records than the backup")));
     }
-    let (rest, stream) = lockstep.into_backup().into_rest();
-    Ok(Start {
-        rest,
-        stream,
-        expected: log_end,
-        resumed: true,
-    })
-}
-
-/// What a person should know of how a partition was read.
-fn notes(statistics: &StreamStatistics) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut note = |count: u64, text: &str| {
-        if count > 0 {
-            notes.push(format!("{count} {text}"));
-        }
-    };
-    let sums = &statistics.notes;
-    note(
-        sums.empty_keys,
-        "empty csv keys: each was null or empty, csv cannot tell (--csv-empty-key)",
-    );
-    note(
-        sums.empty_values,
-        "empty csv values: each was null or empty, csv cannot tell (--csv-empty-value)",
-    );
-    note(
-        sums.json_texts,
-        "keys and values were written anew as JSON: equivalent to the original, not identical",
-    );
-    note(sums.lone_surrogates, "strings with half of a surrogate pair");
-    note(
-        sums.numbered_objects,
-        "objects without offsets: numbered from the name on, which is wrong behind a gap",
-    );
-    note(
-        sums.guessed_objects,
-        "objects whose fields or values had to be guessed (--connector-config says them)",
-    );
-    note(
-        statistics.salvaged_objects,
-        "objects stop early; others have the records that follow",
-    );
-    note(
-        statistics.abandoned_objects,
-        "objects could not be read to their end",
-    );
-    note(statistics.empty_objects, "objects are empty");
-    note(
-        statistics.replaced_objects,
-        "objects were replaced while they were read",
-    );
-    note(
-        statistics.gaps.suspicious,
-        "gaps lie at an object that is cut short or empty: records may be lost there",
-    );
-    notes.extend(statistics.suspicions.list.iter().map(ToString::to_string));
-    notes
+    start.offsets = lockstep.take_offsets();
+    (start.rest, start.stream) = lockstep.into_backup().into_rest();
+    start.resumed = true;
+    Ok(start)
 }
 
 /// What the reader hands to the writer, in order.
-enum Encoded {
+pub(crate) enum Encoded {
     Batches(
-        JoinHandle<Result<Result<Vec<EncodedBatch>, EncodeError>, CpuError>>,
+        JoinHandle<Result<Result<Vec<EncodedBatch>, Unencoded>, CpuError>>,
         Vec<Piece>,
     ),
     Gap {
-        count: i64,
         first: i64,
+        count: i64,
+    },
+    Roll {
+        offset: i64,
     },
 }
 
@@ -328,12 +330,24 @@ async fn read(
     let Start {
         mut rest,
         mut stream,
-        expected,
-        resumed: _,
+        mut expected,
+        first,
+        last_run,
+        ..
     } = start;
-    let mut cutter = Cutter::new(if task.exact { task.gaps } else { Gaps::Close }, expected);
+    let mut steps = Vec::new();
+    if let Some(first) = first.filter(|first| task.exact && *first > expected) {
+        // Offsets before the first record have a way of their own: fillers that DeleteRecords takes away.
+        steps.push(Step::Gap {
+            first: expected,
+            count: first - expected,
+        });
+        expected = first;
+    }
+    let gaps = if task.exact { task.gaps } else { Gaps::Close };
+    let mut cutter = Cutter::new(gaps, expected).rolling_before(last_run);
     let result = async {
-        let mut steps = Vec::new();
+        let (mut objects, mut stored_bytes) = (0, 0);
         loop {
             if let Some((block, index)) = rest.take().filter(|(block, index)| *index < block.len()) {
                 let first = block.get(index).offset;
@@ -347,17 +361,19 @@ async fn read(
                 }
                 Counters::add(&shared.counters.records_read, (block.len() - index) as u64);
                 cutter.push(block, index, task.encoding.batch_bytes(), &mut steps);
-                send(&shared, &task, &mut steps, &sender).await?;
             }
+            send(&shared, &task, &mut steps, &sender).await?;
             if shared.cancel.is_cancelled() {
                 return Err(RestoreError::Interrupted);
             }
-            let asked = Instant::now();
             let next = tokio::select! {
                 next = stream.next() => next?,
                 () = shared.cancel.cancelled() => return Err(RestoreError::Interrupted),
             };
-            Counters::add_time(&shared.counters.waiting_for_records_nanoseconds, asked);
+            let now = stream.statistics();
+            Counters::add(&shared.counters.objects_done, now.objects_done - objects);
+            Counters::add(&shared.counters.stored_bytes_done, now.stored_bytes - stored_bytes);
+            (objects, stored_bytes) = (now.objects_done, now.stored_bytes);
             match next {
                 Some(next) => rest = Some((Arc::new(next), 0)),
                 None => return Ok(()),
@@ -366,8 +382,7 @@ async fn read(
     }
     .await;
     // Whatever ended the reading: what was read in order before is restored.
-    let mut steps = Vec::new();
-    cutter.finish(None, &mut steps);
+    cutter.finish(task.log_end.filter(|_| result.is_ok()), &mut steps);
     let sent = send(&shared, &task, &mut steps, &sender).await;
     (result.and(sent), stream.statistics().clone())
 }
@@ -382,6 +397,7 @@ async fn send(
     for step in steps.drain(..) {
         let encoded = match step {
             Step::Gap { first, count } => Encoded::Gap { first, count },
+            Step::Roll { offset } => Encoded::Roll { offset },
             Step::Batch(pieces) => {
                 let (encoding, work, cpu) = (
                     Arc::clone(&task.encoding),
@@ -400,180 +416,4 @@ async fn send(
         }
     }
     Ok(())
-}
-
-/// What has been given to the producer and is not confirmed yet.
-struct Pending {
-    /// The log end behind it.
-    target_end: i64,
-    records: u64,
-    payload_bytes: u64,
-    /// (source offset, target offset, length)
-    runs: Vec<(i64, i64, i64)>,
-}
-
-struct Writer<'a> {
-    shared: &'a Shared,
-    task: &'a PartitionTask,
-    producer: PartitionProducer,
-    position: i64,
-    pending: VecDeque<Pending>,
-    report: &'a mut PartitionReport,
-}
-
-impl Writer<'_> {
-    async fn write(&mut self, mut receiver: mpsc::Receiver<Encoded>) -> Result<(), RestoreError> {
-        let result = self.write_all(&mut receiver).await;
-        drop(receiver);
-        // Also after an error: what was sent before may have been confirmed meanwhile.
-        self.note_confirmed();
-        result
-    }
-
-    async fn write_all(&mut self, receiver: &mut mpsc::Receiver<Encoded>) -> Result<(), RestoreError> {
-        while let Some(encoded) = receiver.recv().await {
-            match encoded {
-                Encoded::Gap { first, count } => self.gap(first, count).await?,
-                Encoded::Batches(job, pieces) => {
-                    let batches = job
-                        .await
-                        .map_err(|error| RestoreError::Internal(error.to_string()))?
-                        .map_err(|error| RestoreError::Internal(error.to_string()))?
-                        .map_err(|error| RestoreError::Encode {
-                            partition: self.task.target.clone(),
-                            error,
-                        })?;
-                    self.batches(batches, &pieces).await?;
-                }
-            }
-            self.note_confirmed();
-        }
-        self.producer.flush().await?;
-        Ok(())
-    }
-
-    async fn batches(&mut self, batches: Vec<EncodedBatch>, pieces: &[Piece]) -> Result<(), RestoreError> {
-        let mut pending = Pending {
-            target_end: self.position,
-            records: 0,
-            payload_bytes: 0,
-            runs: Vec::new(),
-        };
-        for piece in pieces {
-            if let Piece::Records(block, range) = piece {
-                runs_of(block, range.clone(), pending.target_end, &mut pending.runs);
-                pending.records += range.len() as u64;
-                pending.payload_bytes += match range.len() == block.len() {
-                    true => block.payload_bytes() as u64,
-                    false => range
-                        .clone()
-                        .map(|index| block.get(index).payload_bytes() as u64)
-                        .sum(),
-                };
-            }
-            pending.target_end += piece.offsets();
-        }
-        self.position = pending.target_end;
-        self.pending.push_back(pending);
-        let asked = Instant::now();
-        for batch in batches {
-            self.producer.append(batch).await?;
-        }
-        Counters::add_time(&self.shared.counters.waiting_for_brokers_nanoseconds, asked);
-        Ok(())
-    }
-
-    /// Moves the log end over `count` offsets that have no record.
-    async fn gap(&mut self, first: i64, count: i64) -> Result<(), RestoreError> {
-        if self.report.source_range.is_none() && self.pending.is_empty() && self.report.resumed_at.is_none() {
-            self.fill(first, count).await
-        } else {
-            self.producer.append_gap(count).await?;
-            self.position += count;
-            Ok(())
-        }
-    }
-
-    /// Before the first record: batches of fillers, deleted at the end by moving the log start.
-    async fn fill(&mut self, _first: i64, count: i64) -> Result<(), RestoreError> {
-        let encode = |count: i64| {
-            filler_batch(usize::try_from(count).unwrap_or(0), FILLER_TIMESTAMP).map_err(|error| {
-                RestoreError::Encode {
-                    partition: self.task.target.clone(),
-                    error,
-                }
-            })
-        };
-        let full = encode(count.min(MAX_BATCH_RECORDS as i64))?;
-        let mut left = count;
-        while left > 0 {
-            if self.shared.cancel.is_cancelled() {
-                return Err(RestoreError::Interrupted);
-            }
-            let batch = if left >= MAX_BATCH_RECORDS as i64 {
-                full.clone()
-            } else {
-                encode(left)?
-            };
-            left -= i64::from(batch.record_count());
-            self.producer.append(batch).await?;
-        }
-        self.position += count;
-        Ok(())
-    }
-
-    fn note_confirmed(&mut self) {
-        let confirmed = self.producer.confirmed();
-        while let Some(pending) = self
-            .pending
-            .pop_front_if(|pending| pending.target_end <= confirmed)
-        {
-            let report = &mut *self.report;
-            report.records += pending.records;
-            report.payload_bytes += pending.payload_bytes;
-            for (source, target, length) in pending.runs {
-                if let Some((_, last)) = report.source_range
-                    && source > last + 1
-                {
-                    report.gaps += 1;
-                    report.missing_offsets += (source - last - 1) as u64;
-                }
-                let extend = |range: Option<(i64, i64)>, first: i64| {
-                    Some((range.map_or(first, |(start, _)| start), first + length - 1))
-                };
-                report.source_range = extend(report.source_range, source);
-                report.target_range = extend(report.target_range, target);
-                report.offsets.push(source, target, length);
-            }
-            Counters::add(&self.shared.counters.records_done, pending.records);
-            Counters::add(&self.shared.counters.payload_bytes_done, pending.payload_bytes);
-        }
-    }
-}
-
-/// Appends the runs of consecutive source offsets in `block[range]`, whose first record goes to `target`.
-fn runs_of(block: &RecordBlock, range: std::ops::Range<usize>, target: i64, runs: &mut Vec<(i64, i64, i64)>) {
-    let mut target = target;
-    let mut start = range.start;
-    while start < range.end {
-        let first = block.get(start).offset;
-        let contiguous = |index: usize| block.get(index).offset - first == (index - start) as i64;
-        let mut end = range.end;
-        if !contiguous(range.end - 1) {
-            let (mut low, mut high) = (start, range.end - 1);
-            while high - low > 1 {
-                let middle = low + (high - low) / 2;
-                if contiguous(middle) {
-                    low = middle
-                } else {
-                    high = middle
-                }
-            }
-            end = high;
-        }
-        let length = (end - start) as i64;
-        runs.push((first, target, length));
-        target += length;
-        start = end;
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use backup::inventory::{self, Inventory, NO_PARTITION, PartitionObjects};
 use kafka::admin::OffsetSpec;
@@ -11,10 +12,15 @@ use serde::Serialize;
 
 use crate::content::{self, TopicContent};
 use crate::error::RestoreError;
+use crate::exact::cost::ExactCost;
+use crate::exact::gaps::GapMethod;
+use crate::exact::survey::Survey;
+use crate::exact;
 use crate::execute::source_context;
 use crate::job::{Create, Job, OffsetMode};
 use crate::profile::{self, ConfigChange};
 use crate::progress::{Event, Phase, Progress};
+use crate::shard;
 use crate::topics;
 
 /// The version of the plan's schema; it grows with every change that a reader could stumble over.
@@ -37,6 +43,9 @@ pub struct RestorePlan {
     pub unmatched_samples: Vec<String>,
     /// What a person should know before it starts.
     pub findings: Vec<Finding>,
+    /// How long the listing took.
+    #[serde(skip)]
+    pub listing: Duration,
     /// What was listed.
     #[serde(skip)]
     pub inventory: Arc<Inventory>,
@@ -83,6 +92,8 @@ pub struct TopicPlan {
     pub exact: bool,
     /// Why, in words.
     pub offsets_reason: String,
+    /// How offsets between records that have none are stepped over where offsets are exact.
+    pub gaps: Option<GapMethod>,
     /// Each partition with objects, ascending.
     pub partitions: Vec<PartitionPlan>,
 }
@@ -115,6 +126,20 @@ pub struct PartitionPlan {
     pub target_start: i64,
     /// The offset behind the last one of the target's log.
     pub target_end: i64,
+    /// The source's log end, where something else than the objects tells it: up to there offsets are exact too.
+    pub log_end: Option<i64>,
+    /// What its objects hold, where that was looked at.
+    pub survey: Option<Survey>,
+    /// What exact offsets cost for it, where that was looked at.
+    pub cost: Option<ExactCost>,
+}
+
+impl TopicPlan {
+    /// True where offsets before the first record will be filled and cut off.
+    pub(crate) fn needs_fillers(&self) -> bool {
+        let missing = |partition: &PartitionPlan| partition.first_start_offset > Some(partition.target_end);
+        self.exact && self.partitions.iter().any(missing)
+    }
 }
 
 impl RestorePlan {
@@ -166,6 +191,14 @@ pub async fn plan(job: &Job, progress: &dyn Progress) -> Result<RestorePlan, Res
     });
     let cluster = Cluster::connect(job.target.cluster.clone()).await?;
     examine(job, &cluster, &mut plan).await?;
+    if plan.refusal().is_none() {
+        exact::decide(job, &cluster, &mut plan).await?;
+        exact::check(job, &cluster, &mut plan).await?;
+    }
+    // Last: what a topic must be like does not depend on who restores which part of it.
+    if let Some(shard) = job.resources.shard {
+        shard::keep(&mut plan, shard);
+    }
     Ok(plan)
 }
 
@@ -176,6 +209,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
         phase: Phase::List,
         subject: source.store.location().to_owned(),
     });
+    let started = Instant::now();
     let on_page = |listing: inventory::ListingProgress| {
         progress.report(&Event::Listing {
             objects: listing.listed.objects,
@@ -184,6 +218,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
     };
     let inventory =
         inventory::take(source.store.as_ref(), &source.layout, &source.selection, on_page).await?;
+    let listing = started.elapsed();
     inventory.check_ambiguity()?;
     let context = source_context(source, &job.resources)?;
     let mut topics = Vec::with_capacity(inventory.topics.len());
@@ -197,6 +232,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
             profile: Vec::new(),
             exact: job.target.offsets == OffsetMode::Exact,
             offsets_reason: "as asked".to_owned(),
+            gaps: None,
             partitions: found
                 .partitions
                 .iter()
@@ -218,6 +254,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
         unmatched_objects: inventory.unmatched.tally.objects,
         unmatched_samples: inventory.unmatched.samples.clone(),
         findings: findings(job, &inventory),
+        listing,
         inventory: Arc::new(inventory),
     })
 }
@@ -277,7 +314,7 @@ async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result
         };
         let count = i32::try_from(metadata.partitions.len()).unwrap_or(i32::MAX);
         plan_partitions(job, topic, count, needed, &mut plan.findings);
-        topic.profile = profile::changes(&topics::configs(cluster, &topic.target).await?);
+        topic.profile = profile::changes(&topics::configs(cluster, &topic.target).await?, topic.needs_fillers());
         let there: Vec<i32> = topic
             .partitions
             .iter()
@@ -361,6 +398,9 @@ fn partition_plan(partition: i32, objects: &Arc<PartitionObjects>) -> PartitionP
         last_start_offset: last.and_then(|last| objects.start_offset(last)),
         target_start: 0,
         target_end: 0,
+        log_end: None,
+        survey: None,
+        cost: None,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+pub use crate::stages::Shares;
+
 /// Receives a job's events, from any thread. Must return quickly.
 pub trait Progress: Send + Sync {
     /// Called for each event.
@@ -93,4 +95,6 @@ pub struct Snapshot {
     pub partitions_done: u64,
     /// Partitions selected.
     pub partitions_total: u64,
+    /// What part of the run each stage has held up so far.
+    pub shares: Shares,
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Verified;
+use crate::forecast::Expiration;
 use crate::offsets::{OffsetMap, Run};
+pub use crate::stages::{Shares, Stages};
 
 /// The version of the report's schema; it grows with every change that a reader could stumble over.
 pub const REPORT_VERSION: u32 = 1;
@@ -24,21 +27,14 @@ pub struct Report {
     pub unmatched_objects: u64,
     /// What a person should know or do.
     pub findings: Vec<String>,
+    /// What brokers will delete or compact, now that topics have their own configuration back.
+    #[serde(default)]
+    pub expirations: Vec<Expiration>,
+    /// What this run was not allowed to do: commands for somebody who is.
+    #[serde(default)]
+    pub to_do: Vec<String>,
     /// Where the time went.
     pub stages: Stages,
-}
-
-/// Seconds of work per stage, summed over threads, and of waiting for the brokers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Stages {
-    /// Waiting for the next decoded block: fetch, unwrap and decode were the limit.
-    pub waiting_for_records_seconds: f64,
-    /// Encoding and compressing batches.
-    pub encode_seconds: f64,
-    /// Waiting for room in the producer: the brokers were the limit.
-    pub waiting_for_brokers_seconds: f64,
-    /// Of that, because brokers asked for a pause (quotas).
-    pub throttled_seconds: f64,
 }
 
 /// The outcome for one topic.
@@ -86,13 +82,36 @@ pub struct PartitionReport {
     pub source_range: Option<(i64, i64)>,
     /// First and last target offset of those, inclusive.
     pub target_range: Option<(i64, i64)>,
+    /// The smallest timestamp that this run read, milliseconds.
+    #[serde(default)]
+    pub first_time: Option<i64>,
+    /// The largest one.
+    #[serde(default)]
+    pub last_time: Option<i64>,
     /// True where each target offset equals its source offset.
     pub exact: bool,
     /// Source offsets inside the range without a record (compaction, transactions, loss).
     pub missing_offsets: u64,
     /// Ranges of such offsets.
     pub gaps: u64,
-    /// The offset map of what this run restored.
+    /// Places where an object is cut short, empty or damaged and the records that it should have had are missing: more
+    /// likely lost than never there. The notes name the objects.
+    #[serde(default)]
+    pub suspicious_gaps: u64,
+    /// Exact offsets: the source offset of the first record, at which the log is to begin.
+    #[serde(default)]
+    pub first_offset: Option<i64>,
+    /// Where the log began at the end of the run, as its leader said then.
+    #[serde(default)]
+    pub log_start: Option<i64>,
+    /// Compacted topics: gaps below this offset were filled with null records, which the log cleaner removes.
+    #[serde(default)]
+    pub fillers_below: Option<i64>,
+    /// The timestamp of the record at `first_offset`.
+    #[serde(skip)]
+    pub first_timestamp: Option<i64>,
+    /// The offset map: of what earlier runs restored too, where this one had to look at it. With exact offsets it is
+    /// one run from the first record to the last, gaps included.
     pub offsets: OffsetMap,
     /// Objects read.
     pub objects: u64,
@@ -104,9 +123,42 @@ pub struct PartitionReport {
     pub rejected: u64,
     /// What else was noticed, in full sentences.
     pub notes: Vec<String>,
+    /// What reading back what this run wrote gave, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
 }
 
 impl PartitionReport {
+    /// The report of a run that has done nothing yet.
+    pub fn new(partition: i32, exact: bool) -> Self {
+        Self {
+            partition,
+            outcome: Outcome::Complete,
+            resumed_at: None,
+            records: 0,
+            payload_bytes: 0,
+            source_range: None,
+            target_range: None,
+            first_time: None,
+            last_time: None,
+            exact,
+            missing_offsets: 0,
+            gaps: 0,
+            suspicious_gaps: 0,
+            first_offset: None,
+            log_start: None,
+            fillers_below: None,
+            first_timestamp: None,
+            offsets: OffsetMap::new(),
+            objects: 0,
+            duplicates: 0,
+            conflicts: 0,
+            rejected: 0,
+            notes: Vec::new(),
+            verified: None,
+        }
+    }
+
     /// The differences between target and source offsets, with the source offset where each begins.
     pub fn differences(&self) -> Vec<(i64, i64)> {
         let mut differences: Vec<(i64, i64)> = Vec::new();
@@ -146,8 +198,9 @@ impl Report {
             .all(|(_, partition)| partition.outcome == Outcome::Complete)
     }
 
-    /// True where records were skipped or rejected as asked.
+    /// True where records were skipped or rejected as asked, or an object shows that records were lost before.
     pub fn has_losses(&self) -> bool {
-        self.partitions().any(|(_, partition)| partition.rejected > 0)
+        self.partitions()
+            .any(|(_, partition)| partition.rejected > 0 || partition.suspicious_gaps > 0)
     }
 }

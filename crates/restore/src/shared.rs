@@ -9,7 +9,9 @@ use kafka::cluster::Cluster;
 use kafka::producer::{Producer, ProducerIdentity};
 use tokio_util::sync::CancellationToken;
 
+use crate::pace::Pace;
 use crate::progress::{Event, Progress, Snapshot};
+use crate::stages::Clock;
 
 /// See the module's documentation.
 pub(crate) struct Shared {
@@ -17,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) producer: Producer,
     pub(crate) identity: ProducerIdentity,
+    /// How fast payload may go to the brokers.
+    pub(crate) pace: Pace,
     /// How long brokers may be away.
     pub(crate) patience: Duration,
     pub(crate) counters: Arc<Counters>,
@@ -33,25 +37,12 @@ pub(crate) struct Counters {
     pub(crate) records_done: AtomicU64,
     pub(crate) payload_bytes_done: AtomicU64,
     pub(crate) partitions_done: AtomicU64,
-    pub(crate) encode_nanoseconds: Arc<AtomicU64>,
-    pub(crate) waiting_for_records_nanoseconds: AtomicU64,
-    pub(crate) waiting_for_brokers_nanoseconds: AtomicU64,
+    pub(crate) clock: Clock,
 }
 
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, amount: u64) {
         counter.fetch_add(amount, Ordering::Relaxed);
-    }
-
-    pub(crate) fn add_time(counter: &AtomicU64, since: Instant) {
-        Self::add(
-            counter,
-            u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        );
-    }
-
-    pub(crate) fn seconds(counter: &AtomicU64) -> f64 {
-        Duration::from_nanos(counter.load(Ordering::Relaxed)).as_secs_f64()
     }
 }
 
@@ -99,5 +90,6 @@ pub(crate) fn snapshot(counters: &Counters, totals: Totals, started: Instant) ->
         payload_bytes_done: load(&counters.payload_bytes_done),
         partitions_done: load(&counters.partitions_done),
         partitions_total: totals.partitions,
+        shares: counters.clock.stages(started.elapsed(), Duration::ZERO).shares,
     }
 }

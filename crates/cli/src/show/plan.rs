@@ -1,13 +1,14 @@
 //! The plan of a restore.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use ::restore::plan::{Finding, RestorePlan, Severity, TopicPlan};
+use ::restore::plan::{Finding, PartitionPlan, RestorePlan, Severity, TopicPlan};
 use backup::format::Format;
 use serde_json::Value;
 
 use super::range;
-use crate::text::{bytes, count, plural, signed, table};
+use crate::text::{bytes, count, duration, plural, signed, table};
 
 /// The plan in one line, for the person who watches it being carried out.
 pub(crate) fn plan_line(plan: &RestorePlan) -> String {
@@ -107,8 +108,12 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
             change.reason
         );
     }
+    if let Some(gaps) = topic.gaps.filter(|_| topic.exact) {
+        let _ = writeln!(text, "  offsets without records: {}", gaps.describe());
+    }
+    let is_estimated = topic.exact && topic.partitions.iter().any(|partition| partition.cost.is_some());
     let rows = topic.partitions.iter().map(|partition| {
-        vec![
+        let mut row = vec![
             partition.partition.to_string(),
             count(partition.objects),
             bytes(partition.stored_bytes),
@@ -118,13 +123,33 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
                 0 => format!("empty, ends at {}", signed(partition.target_end)),
                 _ => range(Some((partition.target_start, partition.target_end - 1))),
             },
-        ]
+        ];
+        if is_estimated {
+            row.extend(estimate(partition));
+        }
+        row
     });
-    text.push_str(&table(
-        &["partition", "objects", "stored", "start offsets", "target holds"],
-        rows.collect(),
-        &[0, 1, 2, 3, 4],
-    ));
+    let mut columns = vec!["partition", "objects", "stored", "start offsets", "target holds"];
+    if is_estimated {
+        columns.extend(["records", "no record", "takes", "on disk"]);
+    }
+    let numbers: Vec<usize> = (0..columns.len()).collect();
+    text.push_str(&table(&columns, rows.collect(), &numbers));
+}
+
+/// Records, offsets without one, and what the latter cost in time and disk; "about" where not every record was seen.
+fn estimate(partition: &PartitionPlan) -> [String; 4] {
+    let (Some(survey), Some(cost)) = (&partition.survey, partition.cost) else {
+        return ["", "", "", ""].map(str::to_owned);
+    };
+    let about = if survey.is_complete { "" } else { "~" };
+    let before = survey.first_offset.unwrap_or(0).unsigned_abs();
+    [
+        format!("{about}{}", count(survey.records)),
+        format!("{about}{}", count(before.saturating_add(survey.missing_offsets))),
+        duration(Duration::from_secs_f64(cost.seconds.clamp(0.0, 1e9))),
+        bytes(cost.disk_bytes),
+    ]
 }
 
 #[cfg(test)]
@@ -132,7 +157,10 @@ mod tests {
     use std::sync::Arc;
 
     use ::restore::content::TopicContent;
-    use ::restore::plan::{NewTopic, PartitionPlan};
+    use ::restore::exact::cost::ExactCost;
+    use ::restore::exact::gaps::GapMethod;
+    use ::restore::exact::survey::Survey;
+    use ::restore::plan::NewTopic;
     use ::restore::profile::ConfigChange;
 
     use super::*;
@@ -147,6 +175,9 @@ mod tests {
             last_start_offset: Some(55_000),
             target_start,
             target_end,
+            log_end: None,
+            survey: None,
+            cost: None,
         };
         let topic = |source: &str, target: &str| TopicPlan {
             source: source.into(),
@@ -161,10 +192,24 @@ mod tests {
             profile: Vec::new(),
             exact: false,
             offsets_reason: "as asked".into(),
+            gaps: None,
             partitions: vec![partition(0, 0, 0), partition(1, 17, 1000), partition(10, 5, 5)],
         };
         let mut made = topic("orders", "orders");
         made.exact = true;
+        made.gaps = Some(GapMethod::Markers);
+        made.partitions[1].survey = Some(Survey {
+            first_offset: Some(17),
+            end_offset: Some(56_000),
+            records: 50_000,
+            missing_offsets: 5_983,
+            ..Survey::default()
+        });
+        made.partitions[1].cost = Some(ExactCost {
+            seconds: 61.0,
+            disk_bytes: 1_200_000,
+            requests: 12,
+        });
         made.create = Some(NewTopic {
             partitions: 11,
             replication_factor: Some(3),
@@ -193,6 +238,7 @@ mod tests {
                     message: "payments-restored has 2 partitions".into(),
                 },
             ],
+            listing: std::time::Duration::ZERO,
             inventory: Arc::default(),
         };
         insta::assert_snapshot!(plan(&whole));

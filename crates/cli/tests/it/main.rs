@@ -3,6 +3,7 @@
 mod backups;
 mod config_files;
 mod environment;
+mod exact;
 mod help;
 #[cfg(unix)]
 mod interrupt;

@@ -167,11 +167,12 @@ impl<T> Machine<T> {
         if self.phase != Phase::Flowing {
             return None;
         }
-        let in_flight = self.items.iter().filter(|item| item.state == State::Sent).count();
-        if in_flight >= if self.proven { self.max_in_flight } else { 1 } {
-            return None;
-        }
-        self.items.iter().find(|item| item.state == State::Waiting)
+        let sent = || self.items.iter().filter(|item| item.state == State::Sent);
+        let next = self.items.iter().find(|item| item.state == State::Waiting)?;
+        // Gaps are all alike: one that takes the place of a refused one before it changes nothing.
+        let only_gaps = next.kind == Kind::Gap && sent().all(|item| item.kind == Kind::Gap);
+        let limit = if self.proven || only_gaps { self.max_in_flight } else { 1 };
+        (sent().count() < limit).then_some(next)
     }
 
     /// Notes that the operation of [`next`](Self::next) is on its way.

@@ -1,0 +1,362 @@
+//! Gives one partition's batches and gaps to the producer, in order, and notes what the brokers confirmed.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Instant;
+
+use kafka::batch::{EncodedBatch, MAX_BATCH_RECORDS, filler_batch};
+use kafka::producer::PartitionProducer;
+use record::RecordBlock;
+use tokio::sync::mpsc;
+
+use crate::cut::Piece;
+use crate::digest::Digester;
+use crate::encode::{FILLER_TIMESTAMP, Unencoded};
+use crate::error::RestoreError;
+use crate::exact::{self, GapFiller};
+use crate::partition::{Encoded, PartitionTask};
+use crate::report::PartitionReport;
+use crate::shared::{Counters, Shared};
+
+/// What has been given to the producer and is not confirmed yet.
+struct Pending {
+    /// The log end behind it.
+    target_end: i64,
+    records: u64,
+    payload_bytes: u64,
+    /// (source offset, target offset, length)
+    runs: Vec<(i64, i64, i64)>,
+}
+
+/// See the module's documentation.
+pub(crate) struct Writer<'a> {
+    shared: &'a Shared,
+    task: &'a PartitionTask,
+    producer: PartitionProducer,
+    /// The log end behind everything that was given to the producer, and the sequence number that belongs to it.
+    position: i64,
+    sequence: i32,
+    /// Where the log is to begin.
+    first: Option<i64>,
+    /// What lies before that was deleted, as far as the brokers allow it.
+    is_trimmed: bool,
+    /// The topic's segments are kept small for this partition.
+    is_rolling: bool,
+    pending: VecDeque<Pending>,
+    /// Of everything that was given to the producer, where it is to be read back.
+    digest: Option<Digester>,
+    report: &'a mut PartitionReport,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer to a log that ends at `log_end`.
+    pub(crate) fn new(
+        shared: &'a Shared,
+        task: &'a PartitionTask,
+        log_end: i64,
+        sequence: i32,
+        first: Option<i64>,
+        report: &'a mut PartitionReport,
+    ) -> Self {
+        let producer = shared
+            .producer
+            .partition(task.target.clone(), log_end, sequence);
+        Self {
+            shared,
+            task,
+            producer,
+            position: log_end,
+            sequence,
+            first,
+            is_trimmed: first.is_none_or(|first| first == 0),
+            is_rolling: false,
+            pending: VecDeque::new(),
+            digest: task.verify.then(|| Digester::new(task.exact)),
+            report,
+        }
+    }
+
+    /// Writes everything that comes, until it is confirmed.
+    pub(crate) async fn write(&mut self, mut receiver: mpsc::Receiver<Encoded>) -> Result<(), RestoreError> {
+        let result = self.write_all(&mut receiver).await;
+        drop(receiver);
+        if result.is_err() {
+            // What was sent before the error is in order. Where the producer itself has stopped, it says so at once.
+            let _ = self.producer.flush().await;
+        }
+        self.note_confirmed();
+        let settled = self.end_roll().await;
+        result.and(settled)
+    }
+
+    async fn write_all(&mut self, receiver: &mut mpsc::Receiver<Encoded>) -> Result<(), RestoreError> {
+        let clock = &self.shared.counters.clock;
+        loop {
+            let asked = Instant::now();
+            let next = receiver.recv().await;
+            clock.waited_for_records(asked);
+            let Some(encoded) = next else { break };
+            match encoded {
+                Encoded::Gap { first, count } => self.gap(first, count).await?,
+                Encoded::Roll { offset } => self.roll(offset).await?,
+                Encoded::Batches(job, pieces) => {
+                    let asked = Instant::now();
+                    let batches = job.await;
+                    clock.waited_for_encoding(asked);
+                    let batches = batches
+                        .map_err(|error| RestoreError::Internal(error.to_string()))?
+                        .map_err(|error| RestoreError::Internal(error.to_string()))?;
+                    match batches {
+                        Ok(batches) => self.batches(batches, &pieces).await?,
+                        Err(Unencoded { before, error }) => {
+                            let offsets = before.iter().map(|batch| i64::from(batch.record_count())).sum();
+                            self.batches(before, &first_offsets(pieces, offsets)).await?;
+                            return Err(RestoreError::Encode {
+                                partition: self.task.target.clone(),
+                                error,
+                            });
+                        }
+                    }
+                    if self.is_rolling {
+                        self.producer.flush().await?;
+                        self.end_roll().await?;
+                    }
+                }
+            }
+            self.note_confirmed();
+            self.trim().await?;
+        }
+        let asked = Instant::now();
+        self.producer.flush().await?;
+        clock.waited_for_brokers(asked);
+        Ok(())
+    }
+
+    /// The digest of everything that was given to the producer, in the end.
+    pub(crate) fn into_digest(self) -> Option<Digester> {
+        self.digest
+    }
+
+    async fn append(&mut self, batch: EncodedBatch) -> Result<(), RestoreError> {
+        // Sequence numbers start again at 0 after 2^31 - 1.
+        let next = i64::from(self.sequence) + i64::from(batch.record_count());
+        self.sequence = i32::try_from(next & i64::from(i32::MAX)).unwrap_or(0);
+        self.producer.append(batch).await?;
+        Ok(())
+    }
+
+    async fn batches(&mut self, batches: Vec<EncodedBatch>, pieces: &[Piece]) -> Result<(), RestoreError> {
+        let mut pending = Pending {
+            target_end: self.position,
+            records: 0,
+            payload_bytes: 0,
+            runs: Vec::new(),
+        };
+        for piece in pieces {
+            if let Piece::Records(block, range) = piece {
+                runs_of(block, range.clone(), pending.target_end, &mut pending.runs);
+                if let Some(digest) = &mut self.digest {
+                    digest.add_range(block, range.clone(), pending.target_end);
+                }
+                pending.records += range.len() as u64;
+                pending.payload_bytes += match range.len() == block.len() {
+                    true => block.payload_bytes() as u64,
+                    false => range
+                        .clone()
+                        .map(|index| block.get(index).payload_bytes() as u64)
+                        .sum(),
+                };
+            }
+            pending.target_end += piece.offsets();
+        }
+        self.position = pending.target_end;
+        let payload_bytes = pending.payload_bytes;
+        self.pending.push_back(pending);
+        self.shared.pace.turn(payload_bytes).await;
+        let asked = Instant::now();
+        for batch in batches {
+            self.append(batch).await?;
+        }
+        self.shared.counters.clock.waited_for_brokers(asked);
+        Ok(())
+    }
+
+    /// Moves the log end over `count` offsets from `first` on that have no record.
+    async fn gap(&mut self, first: i64, count: i64) -> Result<(), RestoreError> {
+        if self.first.is_some_and(|begin| first < begin) {
+            return self.fill(count).await;
+        }
+        match &self.task.gap_filler {
+            GapFiller::Markers => {
+                self.producer.append_gap(count).await?;
+                self.position += count;
+            }
+            GapFiller::Transactions(transactions) => {
+                // Transactions go another way than batches, so each waits for the other.
+                let from = self.producer.flush().await?;
+                transactions.advance(&self.task.target, from, count).await?;
+                self.position = from + count;
+                self.producer = self.shared.producer.partition(
+                    self.task.target.clone(),
+                    self.position,
+                    self.sequence,
+                );
+            }
+            GapFiller::None => {
+                return Err(RestoreError::Gap {
+                    partition: self.task.target.clone(),
+                    first,
+                    count,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Before the first record: batches of fillers, which are deleted by moving the log start.
+    async fn fill(&mut self, count: i64) -> Result<(), RestoreError> {
+        let encode = |count: i64| {
+            filler_batch(usize::try_from(count).unwrap_or(0), FILLER_TIMESTAMP).map_err(|error| {
+                RestoreError::Encode {
+                    partition: self.task.target.clone(),
+                    error,
+                }
+            })
+        };
+        let mut most = count.min(MAX_BATCH_RECORDS as i64);
+        let mut full = encode(most)?;
+        while full.encoded_bytes() > self.task.encoding.max_bytes() && most > 1 {
+            most /= 2;
+            full = encode(most)?;
+        }
+        let mut left = count;
+        while left > 0 {
+            if self.shared.cancel.is_cancelled() {
+                return Err(RestoreError::Interrupted);
+            }
+            let batch = if left >= most {
+                full.clone()
+            } else {
+                encode(left)?
+            };
+            left -= i64::from(batch.record_count());
+            self.append(batch).await?;
+        }
+        self.position += count;
+        Ok(())
+    }
+
+    /// Deletes what lies before the first record once that is confirmed: the brokers' disks are free the earlier.
+    async fn trim(&mut self) -> Result<(), RestoreError> {
+        if let Some(first) = self.first.filter(|_| !self.is_trimmed)
+            && self.producer.confirmed() > first
+        {
+            self.is_trimmed = true;
+            exact::trim(self.shared, &self.task.target, first).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a filler at `offset` around which the log begins new segments.
+    async fn roll(&mut self, _offset: i64) -> Result<(), RestoreError> {
+        self.producer.flush().await?;
+        self.note_confirmed();
+        let missing = self.task.segments.shrink(self.shared).await?;
+        self.report.notes.extend(missing);
+        self.is_rolling = true;
+        let filler = exact::segment_filler().map_err(|error| RestoreError::Encode {
+            partition: self.task.target.clone(),
+            error,
+        })?;
+        self.append(filler).await?;
+        self.position += 1;
+        self.producer.flush().await?;
+        Ok(())
+    }
+
+    async fn end_roll(&mut self) -> Result<(), RestoreError> {
+        if std::mem::take(&mut self.is_rolling) {
+            self.task.segments.restore(self.shared).await?;
+        }
+        Ok(())
+    }
+
+    fn note_confirmed(&mut self) {
+        let confirmed = self.producer.confirmed();
+        while let Some(pending) = self
+            .pending
+            .pop_front_if(|pending| pending.target_end <= confirmed)
+        {
+            let report = &mut *self.report;
+            report.records += pending.records;
+            report.payload_bytes += pending.payload_bytes;
+            for (source, target, length) in pending.runs {
+                if let Some((_, last)) = report.source_range
+                    && source > last + 1
+                {
+                    report.gaps += 1;
+                    report.missing_offsets += (source - last - 1) as u64;
+                }
+                let extend = |range: Option<(i64, i64)>, first: i64| {
+                    Some((range.map_or(first, |(start, _)| start), first + length - 1))
+                };
+                report.source_range = extend(report.source_range, source);
+                report.target_range = extend(report.target_range, target);
+                if !report.exact {
+                    report.offsets.push(source, target, length);
+                }
+            }
+            if let Some((first, last)) = report.source_range.filter(|_| report.exact) {
+                report.offsets = crate::offsets::OffsetMap::identity(first, last + 1);
+            }
+            Counters::add(&self.shared.counters.records_done, pending.records);
+            Counters::add(&self.shared.counters.payload_bytes_done, pending.payload_bytes);
+        }
+    }
+}
+
+/// The first `offsets` offsets of `pieces`.
+fn first_offsets(pieces: Vec<Piece>, offsets: i64) -> Vec<Piece> {
+    let mut left = offsets;
+    let mut first = Vec::new();
+    for piece in pieces {
+        let count = piece.offsets().min(left);
+        left -= count;
+        match piece {
+            _ if count == 0 => break,
+            Piece::Records(block, range) => {
+                let end = range.start + usize::try_from(count).unwrap_or(0);
+                first.push(Piece::Records(block, range.start..end));
+            }
+            Piece::Filler { first: offset, .. } => first.push(Piece::Filler { first: offset, count }),
+        }
+    }
+    first
+}
+
+/// Appends the runs of consecutive source offsets in `block[range]`, whose first record goes to `target`.
+fn runs_of(block: &RecordBlock, range: Range<usize>, target: i64, runs: &mut Vec<(i64, i64, i64)>) {
+    let mut target = target;
+    let mut start = range.start;
+    while start < range.end {
+        let first = block.get(start).offset;
+        let contiguous = |index: usize| block.get(index).offset - first == (index - start) as i64;
+        let mut end = range.end;
+        if !contiguous(range.end - 1) {
+            let (mut low, mut high) = (start, range.end - 1);
+            while high - low > 1 {
+                let middle = low + (high - low) / 2;
+                if contiguous(middle) {
+                    low = middle
+                } else {
+                    high = middle
+                }
+            }
+            end = high;
+        }
+        let length = (end - start) as i64;
+        runs.push((first, target, length));
+        target += length;
+        start = end;
+    }
+}
