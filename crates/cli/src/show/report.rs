@@ -35,6 +35,13 @@ fn line(report: &Report) -> String {
             plural(resumed as u64, "partition")
         );
     }
+    if report.partitions().next().is_some()
+        && report
+            .partitions()
+            .all(|(_, partition)| partition.verified.as_ref().is_some_and(|verified| verified.equal))
+    {
+        line.push_str("; read back and equal");
+    }
     line
 }
 
@@ -91,6 +98,13 @@ pub(crate) fn report(report: &Report) -> String {
         );
     }
     let _ = writeln!(text, "{}", line(report));
+    if let Some(limit) = report.stages.shares.limit() {
+        let parts = report.stages.shares.all().into_iter();
+        let parts: Vec<String> = parts
+            .map(|(name, share)| format!("{name} {:.0} %", share * 100.0))
+            .collect();
+        let _ = writeln!(text, "where the time went: {}; the limit was: {limit}", parts.join(", "));
+    }
     text
 }
 
@@ -177,8 +191,8 @@ mod tests {
                 partition(2, complete, &[]),
             ]}],
             "unmatched_objects": 1, "findings": ["orders may have had more partitions"],
-            "stages": {"waiting_for_records_seconds": 0.0, "encode_seconds": 0.0, "waiting_for_brokers_seconds": 0.0,
-                       "throttled_seconds": 0.0}
+            "stages": {"shares": {"list": 0.01, "fetch": 0.1, "unwrap": 0.2, "decode": 0.05, "encode": 0.04,
+                                  "broker": 0.6}}
         }))
         .unwrap();
         insta::assert_snapshot!(report(&whole));
