@@ -78,6 +78,12 @@ impl StoredBytes {
         }
     }
 
+    /// Takes out all bytes that are here and not used yet.
+    pub fn take(&mut self) -> impl Iterator<Item = Bytes> + use<> {
+        self.length = 0;
+        std::mem::take(&mut self.chunks).into_iter()
+    }
+
     /// Copies the first bytes, at most `count`, without using them.
     pub fn peek(&self, count: usize) -> Vec<u8> {
         self.chunks

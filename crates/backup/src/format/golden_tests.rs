@@ -70,7 +70,12 @@ fn check(set: &GoldenSet, partial: bool) -> Vec<Notes> {
         // Dots are in topics, too: only what is behind the start offset goes.
         let (rest, last) = object.key.rsplit_once('-').expect("a name");
         let (topic, partition) = rest.rsplit_once('-').expect("a name");
-        let start = last.split('.').next().expect("a number").parse().expect("a number");
+        let start = last
+            .split('.')
+            .next()
+            .expect("a number")
+            .parse()
+            .expect("a number");
         let hints = ObjectHints {
             key: object.key.clone(),
             start_offset: Some(start),
@@ -111,7 +116,12 @@ fn check(set: &GoldenSet, partial: bool) -> Vec<Notes> {
         notes.push(decoded.notes);
     }
     if !partial {
-        assert!(truth.is_empty(), "{}: {} records are missing", set.name, truth.len());
+        assert!(
+            truth.is_empty(),
+            "{}: {} records are missing",
+            set.name,
+            truth.len()
+        );
     }
     notes
 }
@@ -161,7 +171,12 @@ fn avro_whose_sink_is_stuck_holds_the_records_before() {
 
 #[test]
 fn parquet_with_every_codec_the_sink_has() {
-    for name in ["gcs-parquet-none", "gcs-parquet-gzip", "gcs-parquet-snappy", "gcs-parquet-zstd"] {
+    for name in [
+        "gcs-parquet-none",
+        "gcs-parquet-gzip",
+        "gcs-parquet-snappy",
+        "gcs-parquet-zstd",
+    ] {
         let notes = check(&fixture(name), false);
         assert!(notes.iter().all(|notes| notes.format == Some(Format::Parquet)));
         assert!(notes.iter().any(|notes| notes.map_headers > 0), "{name}");
@@ -182,7 +197,11 @@ fn parquet_records_become_json() {
 #[test]
 fn parquet_without_a_place_for_headers_says_so() {
     let notes = check(&fixture("mixed-parquet-headers"), true);
-    assert!(notes.iter().all(|notes| !notes.headers_absent && notes.records > 0));
+    assert!(
+        notes
+            .iter()
+            .all(|notes| !notes.headers_absent && notes.records > 0)
+    );
     let notes = check(&fixture("mixed-parquet-headers-firstnone"), false);
     let absent = notes.iter().filter(|notes| notes.headers_absent).count();
     assert_eq!((absent, notes.len()), (3, 7));

@@ -185,6 +185,12 @@ impl ObjectDecoder {
         self.stored.end();
     }
 
+    /// Takes out the stored bytes that were pushed and not used yet: all of them where the object is
+    /// [`Seekable`](Status::Seekable).
+    pub fn take_pending(&mut self) -> impl Iterator<Item = Bytes> + use<> {
+        self.stored.take()
+    }
+
     /// Stored bytes that were pushed and not used yet.
     pub fn pending_bytes(&self) -> usize {
         self.stored.len()

@@ -62,7 +62,10 @@ impl Scalar<'_> {
                 return Err(format!("should be a whole number and is {}", self.kind()));
             }
             (_, Some(As::Double | As::Float)) => {
-                return Err(format!("should be a floating-point number and is {}", self.kind()));
+                return Err(format!(
+                    "should be a floating-point number and is {}",
+                    self.kind()
+                ));
             }
             (_, None | Some(As::Bytes | As::String)) => return Ok(false),
         }
@@ -206,7 +209,10 @@ mod tests {
             bytes(Scalar::Integer(258), Interpretation::Long),
             big(&258i64.to_be_bytes())
         );
-        assert_eq!(bytes(Scalar::Integer(-2), Interpretation::Integer), big(&[255, 255, 255, 254]));
+        assert_eq!(
+            bytes(Scalar::Integer(-2), Interpretation::Integer),
+            big(&[255, 255, 255, 254])
+        );
         assert_eq!(bytes(Scalar::Integer(258), Interpretation::Short), big(&[1, 2]));
         assert!(bytes(Scalar::Integer(40_000), Interpretation::Short).is_err());
         assert_eq!(

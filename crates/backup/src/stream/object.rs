@@ -6,10 +6,13 @@
 //! as it begins with the same records.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use record::RecordBlock;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -34,8 +37,11 @@ const LEAST_RANGE: usize = 16 << 10;
 /// The longest range that is asked for.
 const MOST_RANGE: usize = 8 << 20;
 
+/// Ranges of one long range that are under way at once.
+const PARTS_AT_ONCE: usize = 4;
+
 /// Memory of a decoder and its task that nobody can ask for: tables, windows of codecs.
-const DECODER_BYTES: usize = 48 << 10;
+pub(super) const DECODER_BYTES: usize = 48 << 10;
 
 /// What is known of an object before it is read.
 #[derive(Clone, Debug)]
@@ -167,21 +173,21 @@ impl<T> Drop for AbortOnDrop<T> {
 
 /// The task's end.
 pub(super) struct Reader {
-    context: StreamContext,
-    account: SourceAccount,
-    spec: ObjectSpec,
-    options: ReadOptions,
+    pub(super) context: StreamContext,
+    pub(super) account: SourceAccount,
+    pub(super) spec: ObjectSpec,
+    pub(super) options: ReadOptions,
     items: UnboundedSender<Item>,
     /// Nanoseconds spent on waiting for the store.
     waits: Arc<AtomicU64>,
     requests: u64,
-    decoding: Duration,
+    pub(super) decoding: Duration,
     replaced: bool,
-    abandoned: bool,
+    pub(super) abandoned: bool,
     /// The records sent so far.
-    seen: Fingerprint,
+    pub(super) seen: Fingerprint,
     /// While an object is read again: what has to come first, and is not sent again.
-    skip: Option<Fingerprint>,
+    pub(super) skip: Option<Fingerprint>,
 }
 
 /// A range that was paid for and asked for.
@@ -226,10 +232,18 @@ impl Ranges {
 struct Work {
     decoder: ObjectDecoder,
     block: RecordBlock,
-    seen: Fingerprint,
-    skip: Option<Fingerprint>,
+    recognition: Recognition,
+}
+
+/// Recognises the beginning of an object that has to be read again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Recognition {
+    /// The records that came out so far.
+    pub(super) seen: Fingerprint,
+    /// While an object is read again: what has to come first, and is not sent again.
+    pub(super) skip: Option<Fingerprint>,
     /// True for an object of several ranges, which may be replaced between two of them.
-    may_change: bool,
+    pub(super) may_change: bool,
 }
 
 /// What one visit to the CPU pool gave.
@@ -280,9 +294,10 @@ impl Reader {
         let mut work = Work {
             decoder: decoder.with_memory(self.options.block_bytes.max(LEAST_RANGE)),
             block: RecordBlock::new(),
-            seen: Fingerprint::default(),
-            skip: self.skip,
-            may_change: false,
+            recognition: Recognition {
+                skip: self.skip,
+                ..Recognition::default()
+            },
         };
         let mut hungry = self.spec.size > 0;
         loop {
@@ -290,7 +305,7 @@ impl Reader {
                 let (piece, charge) = self.next_piece(&mut ranges).await?;
                 held.push(charge);
                 input = Some(piece);
-                work.may_change |= !ranges.ended();
+                work.recognition.may_change |= !ranges.ended();
             }
             // Ask ahead as far as memory allows without waiting for it.
             while ranges.wants_more()
@@ -303,11 +318,8 @@ impl Reader {
                 empty => empty.insert(self.account.charge(DECODER_BYTES + unwrapped).await),
             };
             if block_charge.is_none() {
-                let expected = footprint(self.spec.size, self.options.block_bytes);
-                // What a block holds on to is more than what is in it.
-                let mut charge = self.account.charge(expected + expected / 4).await;
-                work.block = self.context.blocks.take(expected);
-                charge.resize(charge.bytes().max(work.block.memory_bytes()));
+                let (block, charge) = self.empty_block().await;
+                work.block = block;
                 block_charge = Some(charge);
             }
             let (pieces, ended, block_bytes) = (input.take(), ranges.ended(), self.options.block_bytes);
@@ -319,8 +331,8 @@ impl Reader {
             if !outcome.same {
                 return Err(Failure::Replaced);
             }
-            self.seen = work.seen;
-            self.skip = work.skip;
+            self.seen = work.recognition.seen;
+            self.skip = work.recognition.skip;
             decoder_charge.resize(DECODER_BYTES + work.decoder.memory_bytes());
             if work.decoder.pending_bytes() == 0 {
                 held.clear();
@@ -351,8 +363,14 @@ impl Reader {
                     return Ok(());
                 }
                 Ok(Status::Seekable) => {
-                    drop((ranges, held, block_charge, work));
-                    return seekable::read(self).await;
+                    drop(block_charge);
+                    let Some(meta) = ranges.meta.take() else {
+                        return Err(Failure::defect("there are bytes of no object"));
+                    };
+                    // A small object is here already.
+                    let whole = ranges.ended().then(|| joined(work.decoder.take_pending(), ranges.size));
+                    drop((ranges, work));
+                    return seekable::read(self, meta, whole, held).await;
                 }
                 Err(error) => {
                     let resumes = outcome.rejected.is_some() && self.options.skip_bad;
@@ -368,6 +386,42 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// An empty block, paid for.
+    pub(super) async fn empty_block(&self) -> (RecordBlock, Charge) {
+        let expected = footprint(self.spec.size, self.options.block_bytes);
+        // What a block holds on to is more than what is in it.
+        let mut charge = self.account.charge(expected + expected / 4).await;
+        let block = self.context.blocks.take(expected);
+        charge.resize(charge.bytes().max(block.memory_bytes()));
+        (block, charge)
+    }
+
+    /// A range of the object's version `meta`, in one piece. The caller has paid for it.
+    pub(super) async fn fetch_range(&mut self, range: Range<u64>, meta: &ObjectMeta) -> Result<Bytes, Failure> {
+        let length = range.end - range.start;
+        let (context, key) = (&self.context, &self.spec.hints.key);
+        let started = Instant::now();
+        let parts = range.clone().step_by(MOST_RANGE).map(|start| {
+            let part = start..range.end.min(start + MOST_RANGE as u64);
+            async move {
+                let _permit = context.requests.acquire().await;
+                fetch(&context.store, key, part, Some(meta.clone()), &context.retry).await
+            }
+        });
+        let mut parts = stream::iter(parts).buffered(PARTS_AT_ONCE);
+        let (mut chunks, mut requests) = (Vec::new(), 0);
+        while let Some(piece) = parts.next().await {
+            let piece = piece.map_err(Failure::Storage)?;
+            requests += piece.requests;
+            chunks.extend(piece.chunks);
+        }
+        drop(parts);
+        self.requests += requests;
+        let waited = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.waits.fetch_add(waited, Ordering::Relaxed);
+        Ok(joined(chunks.into_iter(), length))
     }
 
     /// How many bytes to ask for next.
@@ -427,7 +481,7 @@ impl Reader {
         Ok((piece, charge))
     }
 
-    fn send_block(&self, block: RecordBlock, mut charge: Charge, facts: Facts) {
+    pub(super) fn send_block(&self, block: RecordBlock, mut charge: Charge, facts: Facts) {
         charge.resize(block.memory_bytes());
         charge.queue();
         let block = StreamBlock::new(block, charge, self.context.blocks.clone());
@@ -438,7 +492,7 @@ impl Reader {
         self.send(Item::Damage(error, rejected));
     }
 
-    fn finish(&self, notes: Notes) {
+    pub(super) fn finish(&self, notes: Notes) {
         self.send(Item::End(Box::new(Summary {
             notes,
             requests: self.requests,
@@ -480,6 +534,18 @@ fn unfinished_lines(key: &str, notes: &Notes) -> Option<ObjectError> {
     })
 }
 
+/// Chunks of `length` bytes together, in one piece.
+fn joined(mut chunks: impl Iterator<Item = Bytes>, length: u64) -> Bytes {
+    let first = chunks.next().unwrap_or_default();
+    if first.len() as u64 == length {
+        return first;
+    }
+    let mut all = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    all.extend_from_slice(&first);
+    chunks.for_each(|chunk| all.extend_from_slice(&chunk));
+    all.into()
+}
+
 /// One visit to the CPU pool: decodes until the block is full, more bytes are needed or the object ends.
 fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) -> (Work, Outcome) {
     let (started, unwrapped_before) = (Instant::now(), work.decoder.unwrapping());
@@ -501,7 +567,7 @@ fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) ->
     };
     let (mut facts, mut same) = (None, true);
     if ready {
-        same = work.recognise(over);
+        same = work.recognition.pass(&mut work.block, over);
         facts = examine(&mut work.block);
     }
     let notes = over.then(|| work.decoder.notes());
@@ -518,18 +584,18 @@ fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) ->
     (work, outcome)
 }
 
-impl Work {
+impl Recognition {
     /// Adds the block's records to what was seen, and takes away those that were sent before the object was
     /// replaced. False where it does not begin with them.
-    fn recognise(&mut self, over: bool) -> bool {
+    pub(super) fn pass(&mut self, block: &mut RecordBlock, over: bool) -> bool {
         let Some(before) = self.skip else {
             if self.may_change {
-                self.block.iter().for_each(|record| self.seen.add(&record));
+                block.iter().for_each(|record| self.seen.add(&record));
             }
             return true;
         };
         let mut known = 0;
-        for record in self.block.iter() {
+        for record in block.iter() {
             self.seen.add(&record);
             if self.seen.records <= before.records {
                 known += 1;
@@ -543,8 +609,8 @@ impl Work {
         }
         if known > 0 {
             let mut rest = RecordBlock::new();
-            self.block.iter().skip(known).for_each(|record| rest.push(record));
-            self.block = rest;
+            block.iter().skip(known).for_each(|record| rest.push(record));
+            *block = rest;
         }
         // Shorter than what was read before: not the same either.
         !(over && self.skip.is_some())

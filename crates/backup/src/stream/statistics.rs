@@ -105,8 +105,14 @@ pub struct NoteSums {
     pub lone_surrogates: u64,
     /// json: names that one object held twice.
     pub duplicate_names: u64,
-    /// json: keys and values written anew: equivalent, not identical.
+    /// Keys and values taken as, or written anew as, JSON text: equivalent, not identical.
     pub json_texts: u64,
+    /// avro, parquet: records with headers, whose order is lost, and of equal names all but the last.
+    pub map_headers: u64,
+    /// avro, parquet: objects without a place for headers, which were lost in silence if later records had some.
+    pub headerless_objects: u64,
+    /// parquet: files that stand behind another one in their object.
+    pub joined_files: u64,
 }
 
 impl NoteSums {
@@ -128,6 +134,9 @@ impl NoteSums {
         self.lone_surrogates += notes.lone_surrogates;
         self.duplicate_names += notes.duplicate_names;
         self.json_texts += notes.json_texts;
+        self.map_headers += notes.map_headers;
+        self.headerless_objects += u64::from(notes.headers_absent);
+        self.joined_files += notes.joined_files;
     }
 }
 

@@ -5,4 +5,5 @@ mod cases;
 mod damage;
 mod memory;
 mod model;
+mod seekable;
 mod support;

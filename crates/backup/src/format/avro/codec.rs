@@ -38,10 +38,14 @@ impl Codec {
 
     /// Unpacks `packed` into `plain`, whose former content is lost. Gives the unpacked length: `plain` itself may
     /// be longer, so that it need not be cleared each time.
-    pub(super) fn unpack(&mut self, packed: &[u8], plain: &mut Vec<u8>, limit: usize) -> Result<usize, String> {
-        let too_long = || {
-            format!("unpacked, the block is longer than {limit} bytes, the largest that is accepted")
-        };
+    pub(super) fn unpack(
+        &mut self,
+        packed: &[u8],
+        plain: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<usize, String> {
+        let too_long =
+            || format!("unpacked, the block is longer than {limit} bytes, the largest that is accepted");
         match self {
             // Read where it is.
             Codec::Null => Ok(0),
@@ -106,7 +110,7 @@ impl Codec {
                 };
                 if result.is_err() {
                     // The old one would go on in the middle of a frame.
-                    *decoder = Box::default();
+                    **decoder = Zstandard::default();
                 }
                 result.map(|()| plain.len())
             }

@@ -100,8 +100,9 @@ impl AvroDecoder {
                 let schema = header
                     .schema
                     .ok_or_else(|| fail("the Avro header has no schema".into()))?;
-                let schema = Schema::parse(schema)
-                    .map_err(|reason| fail(format!("the schema in the Avro header cannot be read: {reason}")))?;
+                let schema = Schema::parse(schema).map_err(|reason| {
+                    fail(format!("the schema in the Avro header cannot be read: {reason}"))
+                })?;
                 let records = Records::new(schema, &self.decoding, &mut self.notes).map_err(fail)?;
                 self.file = Some(File {
                     codec,
@@ -139,7 +140,11 @@ impl AvroDecoder {
         let (count, size) = match cursor.long().and_then(|count| Ok((count, cursor.long()?))) {
             Ok(sizes) => sizes,
             Err(Bad::End) if end => {
-                return Err(cut("the object stops inside a block's length: it was cut", position, used));
+                return Err(cut(
+                    "the object stops inside a block's length: it was cut",
+                    position,
+                    used,
+                ));
             }
             Err(Bad::End) => return Ok(Next::Wait),
             Err(_) => return Err(fail("a block's length is damaged")),
@@ -165,7 +170,8 @@ impl AvroDecoder {
                 "the marker behind a block is not the file's: the block's length or the file is damaged",
             ));
         }
-        if !whole && !(matches!(file.codec, Codec::Null) && input.len() > data) {
+        let readable = matches!(file.codec, Codec::Null) && input.len() > data;
+        if !whole && !readable {
             return Err(cut("the object stops inside a block: it was cut", position, used));
         }
         let packed = &input[data..input.len().min(data + size)];
@@ -187,7 +193,9 @@ impl AvroDecoder {
         if whole && records > plain as u64 {
             // Even a record of one null offset takes a byte, and without this an empty block could go on for ever.
             self.position += length as u64;
-            return Err(damaged(format!("a block says that it holds {records} records in {plain} bytes")));
+            return Err(damaged(format!(
+                "a block says that it holds {records} records in {plain} bytes"
+            )));
         }
         Ok(Next::Block(Block {
             data,
@@ -227,7 +235,9 @@ impl AvroDecoder {
             let start = block.at;
             let mut cursor = Cursor::new(data, start);
             let index = self.notes.records;
-            let offset = self.start_offset.and_then(|start| start.checked_add_unsigned(index));
+            let offset = self
+                .start_offset
+                .and_then(|start| start.checked_add_unsigned(index));
             let result = file
                 .records
                 .record(&mut cursor, offset, &mut block.limits, &mut self.notes, target);
@@ -239,7 +249,11 @@ impl AvroDecoder {
                     continue;
                 }
                 Err(Bad::End) if block.cut => {
-                    return Err(cut("the object stops inside a record: it was cut", self.position, used));
+                    return Err(cut(
+                        "the object stops inside a record: it was cut",
+                        self.position,
+                        used,
+                    ));
                 }
                 Err(Bad::End) => ("a record is longer than its block".to_owned(), false),
                 Err(Bad::Encoding(reason)) => (reason, false),
@@ -250,23 +264,39 @@ impl AvroDecoder {
             if whole {
                 // The next record can be read.
                 block.at = cursor.position();
-                error.skip = Some(Skip { before: used, length: 0 });
+                error.skip = Some(Skip {
+                    before: used,
+                    length: 0,
+                });
                 error.rejected = Some(data[start..block.at].to_vec());
                 self.block = Some(*block);
             } else {
-                error.skip = Some(Skip { before: used, length: block.length });
+                error.skip = Some(Skip {
+                    before: used,
+                    length: block.length,
+                });
                 error.rejected = Some(data[start..].to_vec());
                 self.position += block.length as u64;
             }
             return Err(error);
         }
         if block.cut {
-            return Err(cut("the object stops inside a block: it was cut", self.position, used));
+            return Err(cut(
+                "the object stops inside a block: it was cut",
+                self.position,
+                used,
+            ));
         }
         if block.at < data.len() {
-            let mut error = DecodeError::new("there are other bytes behind the records of a block", self.position);
+            let mut error = DecodeError::new(
+                "there are other bytes behind the records of a block",
+                self.position,
+            );
             error.before = used;
-            error.skip = Some(Skip { before: used, length: block.length });
+            error.skip = Some(Skip {
+                before: used,
+                length: block.length,
+            });
             error.rejected = Some(data[block.at..].to_vec());
             self.position += block.length as u64;
             return Err(error);

@@ -24,7 +24,10 @@ enum Column {
     Offset(Number),
     Timestamp(Number),
     /// A map of headers, or null where the number of the null branch of a union says so.
-    Headers { null: Option<usize>, kind: Kind },
+    Headers {
+        null: Option<usize>,
+        kind: Kind,
+    },
     /// The file's first record had no headers, and then the sink has no type for them.
     NoHeaders,
 }
@@ -79,7 +82,9 @@ impl Records {
             _ => vec![Column::Value(kind(&schema, root, value))],
         };
         notes.numbered = !has_offset;
-        let with_headers = columns.iter().any(|column| matches!(column, Column::Headers { .. }));
+        let with_headers = columns
+            .iter()
+            .any(|column| matches!(column, Column::Headers { .. }));
         let asked = decoding
             .fields
             .as_ref()
@@ -135,7 +140,9 @@ impl Records {
                     Ok(())
                 }
                 Column::Key(Kind::Any(id)) => self.any(id, Field::Key, cursor, limits, notes, &mut writer),
-                Column::Value(Kind::Any(id)) => self.any(id, Field::Value, cursor, limits, notes, &mut writer),
+                Column::Value(Kind::Any(id)) => {
+                    self.any(id, Field::Value, cursor, limits, notes, &mut writer)
+                }
                 Column::Offset(number) => match number.read(cursor)? {
                     Some(offset) if offset >= 0 => {
                         writer.offset(offset);
@@ -151,7 +158,10 @@ impl Records {
                     Ok(())
                 }
                 Column::NoHeaders => Ok(()),
-                Column::Headers { null: Some(null), kind } => match cursor.branch(2)? == null {
+                Column::Headers {
+                    null: Some(null),
+                    kind,
+                } => match cursor.branch(2)? == null {
                     true => Ok(()),
                     false => self.headers(kind, cursor, limits, notes, &mut writer),
                 },
@@ -190,7 +200,11 @@ impl Records {
             written = write(&self.schema, id, interpretation, cursor, limits, out)?;
             Ok(())
         };
-        let result = if is_key { writer.key_with(write) } else { writer.value_with(write) };
+        let result = if is_key {
+            writer.key_with(write)
+        } else {
+            writer.value_with(write)
+        };
         result.map_err(|bad: Bad| named(bad, || format!("the {}", name(field))))?;
         match (written, is_key) {
             (Written::Null, true) => writer.key_null(),
@@ -220,7 +234,9 @@ impl Records {
             for _ in 0..count {
                 headers += 1;
                 if headers > MAX_HEADERS {
-                    return Err(Bad::Encoding(format!("the record has more than {MAX_HEADERS} headers")));
+                    return Err(Bad::Encoding(format!(
+                        "the record has more than {MAX_HEADERS} headers"
+                    )));
                 }
                 let header = cursor.bytes()?;
                 match kind {

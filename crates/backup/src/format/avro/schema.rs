@@ -70,8 +70,7 @@ impl Schema {
     ///
     /// Where `text` is no Avro schema, with what is wrong.
     pub(in crate::format) fn parse(text: &[u8]) -> Result<Self, String> {
-        let json: Value =
-            serde_json::from_slice(text).map_err(|error| format!("it is not JSON: {error}"))?;
+        let json: Value = serde_json::from_slice(text).map_err(|error| format!("it is not JSON: {error}"))?;
         let mut compiler = Compiler {
             nodes: SIMPLE.iter().map(|(_, node)| node.clone()).collect(),
             names: HashMap::new(),
@@ -172,8 +171,8 @@ impl Compiler {
             }
             "enum" => {
                 let symbols = object.get("symbols").and_then(Value::as_array);
-                let symbols: Option<Vec<String>> = symbols
-                    .and_then(|list| list.iter().map(|one| one.as_str().map(str::to_owned)).collect());
+                let symbols: Option<Vec<String>> =
+                    symbols.and_then(|list| list.iter().map(|one| one.as_str().map(str::to_owned)).collect());
                 let symbols = symbols.ok_or("an enum type has no list of symbols")?;
                 let (id, _) = self.declare(object, namespace, Node::Enum(symbols))?;
                 Ok(id)

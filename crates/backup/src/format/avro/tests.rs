@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
+use apache_avro::Schema as Oracle;
 use apache_avro::types::Value;
-use apache_avro::{Schema as Oracle, to_avro_datum};
+use apache_avro::writer::datum::GenericDatumWriter;
 use proptest::prelude::*;
 use record::NO_TIMESTAMP;
 
@@ -82,6 +83,15 @@ fn file(schema: &str, codec: &str, datums: &[Vec<u8>], in_block: usize) -> Vec<u
     out
 }
 
+/// A datum by the oracle; arrays and maps in several blocks with their sizes, where they are long enough.
+fn encode(schema: &Oracle, value: Value) -> Vec<u8> {
+    let writer = GenericDatumWriter::builder(schema)
+        .target_block_size(4)
+        .build()
+        .unwrap();
+    writer.write_value_to_vec(value).unwrap()
+}
+
 const CODECS: [&str; 5] = ["null", "deflate", "snappy", "zstandard", "bzip2"];
 
 /// What the sink's envelope may look like.
@@ -126,9 +136,10 @@ impl Envelope {
         let null = u32::from(self.null_last);
         match bytes {
             None => Value::Union(null, Value::Null.into()),
-            Some(bytes) if self.strings => {
-                Value::Union(1 - null, Value::String(String::from_utf8(bytes.clone()).unwrap()).into())
-            }
+            Some(bytes) if self.strings => Value::Union(
+                1 - null,
+                Value::String(String::from_utf8(bytes.clone()).unwrap()).into(),
+            ),
             Some(bytes) => Value::Union(1 - null, Value::Bytes(bytes.clone()).into()),
         }
     }
@@ -157,7 +168,7 @@ impl Envelope {
                 ((*name).to_owned(), field)
             })
             .collect();
-        to_avro_datum(schema, Value::Record(fields)).unwrap()
+        encode(schema, Value::Record(fields))
     }
 
     /// What of the row comes back.
@@ -169,7 +180,11 @@ impl Envelope {
             if has("timestamp") { timestamp } else { NO_TIMESTAMP },
             key.filter(|_| has("key")),
             value.filter(|_| has("value")),
-            if self.headers && has("headers") { headers } else { Vec::new() },
+            if self.headers && has("headers") {
+                headers
+            } else {
+                Vec::new()
+            },
         )
     }
 }
@@ -178,7 +193,12 @@ fn envelopes() -> impl Strategy<Value = Envelope> {
     let all = vec!["key", "value", "offset", "timestamp", "headers"];
     let order = proptest::sample::subsequence(all, 1..=5).prop_shuffle();
     (order, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(order, strings, null_last, headers)| {
-        Envelope { order, strings, null_last, headers }
+        Envelope {
+            order,
+            strings,
+            null_last,
+            headers,
+        }
     })
 }
 
@@ -191,10 +211,17 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let optional = || proptest::option::weighted(0.8, text());
-    let headers = proptest::collection::btree_map("[a-c]{0,3}".prop_map(String::into_bytes), optional(), 0..4);
+    let headers =
+        proptest::collection::btree_map("[a-c]{0,3}".prop_map(String::into_bytes), optional(), 0..4);
     let row = (0..i64::MAX, any::<i64>(), optional(), optional(), headers).prop_map(
         |(offset, timestamp, key, value, headers)| {
-            (offset, timestamp, key, value, headers.into_iter().collect::<Vec<_>>())
+            (
+                offset,
+                timestamp,
+                key,
+                value,
+                headers.into_iter().collect::<Vec<_>>(),
+            )
         },
     );
     proptest::collection::vec(row, 0..12)
@@ -405,7 +432,7 @@ proptest! {
         let (values, texts): (Vec<_>, Vec<_>) = (0..4).map(|_| value_of(&kind, &mut random)).unzip();
         let datums: Vec<_> = values.into_iter().zip(0..).map(|(value, offset)| {
             let record = Value::Record(vec![("value".into(), value), ("offset".into(), Value::Long(offset))]);
-            to_avro_datum(&oracle, record).unwrap()
+            encode(&oracle, record)
         }).collect();
         let decoding = Decoding { value_as: Some(Interpretation::Json), ..Decoding::default() };
         let decoded = decode_in(&decoding, &hints(None), &file(&envelope, "null", &datums, 3), chunk, 100);
@@ -479,7 +506,11 @@ fn usual(value: &[u8], offset: i64) -> Vec<u8> {
 #[test]
 fn xz_blocks() {
     // Three longs, packed by xz itself.
-    let packed = [253, 55, 122, 88, 90, 0, 0, 4, 230, 214, 180, 70, 2, 0, 33, 1, 22, 0, 0, 0, 116, 47, 229, 163, 1, 0, 2, 2, 4, 6, 0, 0, 9, 36, 143, 217, 226, 33, 199, 218, 0, 1, 27, 3, 11, 47, 185, 16, 31, 182, 243, 125, 1, 0, 0, 0, 0, 4, 89, 90];
+    let packed = [
+        253, 55, 122, 88, 90, 0, 0, 4, 230, 214, 180, 70, 2, 0, 33, 1, 22, 0, 0, 0, 116, 47, 229, 163, 1, 0,
+        2, 2, 4, 6, 0, 0, 9, 36, 143, 217, 226, 33, 199, 218, 0, 1, 27, 3, 11, 47, 185, 16, 31, 182, 243,
+        125, 1, 0, 0, 0, 0, 4, 89, 90,
+    ];
     let schema = r#"{"type":"record","name":"connector_records","fields":[{"name":"offset","type":"long"}]}"#;
     let mut stored = header(schema, "xz");
     block(3, &packed, &mut stored);
@@ -528,7 +559,11 @@ fn a_value_that_does_not_fit_is_rejected_alone() {
             assert_eq!(offsets, [1, 4]);
             assert_eq!(rejected.len(), 2);
             assert_eq!(rejected[0].0, datums[1]);
-            assert!(rejected[0].1.contains("the value is the number 70000"), "{}", rejected[0].1);
+            assert!(
+                rejected[0].1.contains("the value is the number 70000"),
+                "{}",
+                rejected[0].1
+            );
             assert_eq!(rejected[1].0, datums[2]);
             assert!(rejected[1].1.contains("negative"), "{}", rejected[1].1);
         }
@@ -574,7 +609,12 @@ fn with_skipping(decoding: &Decoding, stored: &[u8], chunk: usize) -> (Vec<i64>,
 
 #[test]
 fn lengths_are_not_believed() {
-    let error_of = |stored: &[u8]| decode(&Decoding::default(), stored).error.expect("an error").reason;
+    let error_of = |stored: &[u8]| {
+        decode(&Decoding::default(), stored)
+            .error
+            .expect("an error")
+            .reason
+    };
     let with = |sizes: &[i64], data: &[u8]| {
         let mut stored = header(USUAL, "null");
         sizes.iter().for_each(|size| long(*size, &mut stored));
@@ -595,7 +635,13 @@ fn lengths_are_not_believed() {
     block(1, &[usual(b"v", 1), vec![0]].concat(), &mut stored);
     let decoded = decode(&Decoding::default(), &stored);
     assert_eq!(decoded.rows.len(), 1);
-    assert!(decoded.error.expect("an error").reason.contains("behind the records"));
+    assert!(
+        decoded
+            .error
+            .expect("an error")
+            .reason
+            .contains("behind the records")
+    );
     let mut bomb = header(USUAL, "deflate");
     block(1, &pack("deflate", &vec![0; 3 << 20]), &mut bomb);
     let small = Decoding {

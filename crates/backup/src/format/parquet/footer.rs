@@ -26,11 +26,17 @@ const MAX_DEPTH: usize = 60;
 
 /// The range of the footer in a file of `size` bytes that ends with `tail`.
 pub(super) fn range(tail: &[u8], size: u64) -> Result<Range<u64>, (String, bool)> {
-    let Some((length, magic)) = tail.split_first_chunk::<4>().filter(|(_, magic)| magic.len() == 4) else {
+    let Some((length, magic)) = tail
+        .split_first_chunk::<4>()
+        .filter(|(_, magic)| magic.len() == 4)
+    else {
         return Err(("the object is too short for a Parquet file".into(), true));
     };
     if magic == b"PARE" {
-        return Err(("the Parquet file is encrypted, and no key can be given".into(), false));
+        return Err((
+            "the Parquet file is encrypted, and no key can be given".into(),
+            false,
+        ));
     }
     if magic != MAGIC {
         let reason = "the object does not end as a Parquet file does: it was cut, and without its footer nothing \
@@ -40,13 +46,21 @@ pub(super) fn range(tail: &[u8], size: u64) -> Result<Range<u64>, (String, bool)
     let length = u64::from(u32::from_le_bytes(*length));
     if length > MAX_FOOTER {
         return Err((
-            format!("the Parquet footer says that it is {length} bytes long; the longest that is accepted has {MAX_FOOTER}"),
+            format!(
+                "the Parquet footer says that it is {length} bytes long; the longest that is accepted has {MAX_FOOTER}"
+            ),
             false,
         ));
     }
-    match size.checked_sub(TAIL + length).filter(|start| *start >= MAGIC.len() as u64) {
+    match size
+        .checked_sub(TAIL + length)
+        .filter(|start| *start >= MAGIC.len() as u64)
+    {
         Some(start) => Ok(start..size - TAIL),
-        None => Err(("the Parquet footer says that it is longer than the object".into(), false)),
+        None => Err((
+            "the Parquet footer says that it is longer than the object".into(),
+            false,
+        )),
     }
 }
 
@@ -90,7 +104,9 @@ pub(super) fn check_schema(footer: &[u8]) -> Result<(), String> {
             open.pop();
         }
         if open.len() > MAX_DEPTH {
-            return Err(format!("the Parquet schema is nested deeper than {MAX_DEPTH} levels"));
+            return Err(format!(
+                "the Parquet schema is nested deeper than {MAX_DEPTH} levels"
+            ));
         }
     }
     Ok(())
@@ -105,7 +121,9 @@ pub(super) fn check_layout(metadata: &ParquetMetaData, footer: u64) -> Result<u6
             return Err("a row group of the Parquet file has a negative number of rows".into());
         }
         for column in group.columns() {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let start = column
+                .dictionary_page_offset()
+                .unwrap_or(column.data_page_offset());
             let range = u64::try_from(start)
                 .ok()
                 .zip(u64::try_from(column.compressed_size()).ok())
@@ -134,7 +152,8 @@ pub(super) fn check_layout(metadata: &ParquetMetaData, footer: u64) -> Result<u6
             for index in [column.column_index_range(), column.offset_index_range()] {
                 end = index.map_or(end, |range| end.max(range.end));
             }
-            if let (Some(start), Some(length)) = (column.bloom_filter_offset(), column.bloom_filter_length()) {
+            if let (Some(start), Some(length)) = (column.bloom_filter_offset(), column.bloom_filter_length())
+            {
                 end = end.max(u64::try_from(start.saturating_add(i64::from(length))).unwrap_or(0));
             } else if column.bloom_filter_offset().is_some() {
                 // Its length is not known.

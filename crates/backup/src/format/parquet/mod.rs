@@ -15,11 +15,9 @@ mod thrift;
 mod value;
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::Schema as ArrowSchema;
-use bytes::{Buf, Bytes};
 use ::parquet::DecodeResult;
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -28,6 +26,9 @@ use ::parquet::basic::Encoding;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
 use ::parquet::file::reader::{ChunkReader, Length};
+use arrow_array::RecordBatch;
+use arrow_schema::Schema as ArrowSchema;
+use bytes::{Buf, Bytes};
 use record::RecordBlock;
 
 use self::rows::Rows;
@@ -214,7 +215,11 @@ impl ParquetDecoder {
     ///
     /// Where the object is damaged; `block` then holds the records before the damage. The same error comes again
     /// until [`resume_after_error`](Self::resume_after_error) steps over the record.
-    pub fn decode(&mut self, block: &mut RecordBlock, block_bytes: usize) -> Result<ParquetStep, ObjectError> {
+    pub fn decode(
+        &mut self,
+        block: &mut RecordBlock,
+        block_bytes: usize,
+    ) -> Result<ParquetStep, ObjectError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
@@ -275,7 +280,8 @@ impl ParquetDecoder {
     fn read_footer(&mut self, end: u64) -> Result<Option<Vec<Range<u64>>>, Trouble> {
         let tail = end.saturating_sub(footer::TAIL)..end;
         let Some(bytes) = self.data.get(&tail) else {
-            return Ok(Some(vec![end.saturating_sub(END_BYTES)..end]));
+            let range = end.saturating_sub(END_BYTES)..end;
+            return Ok(Some(vec![range]));
         };
         let range = footer::range(&bytes, end).map_err(|(reason, truncated)| Trouble {
             reason,
@@ -287,8 +293,8 @@ impl ParquetDecoder {
         };
         let fail = |reason: String| Trouble::at(range.start, reason);
         footer::check_schema(&bytes).map_err(fail)?;
-        let failed = |error: ParquetError| fail(format!("the Parquet footer cannot be read: {error}"));
-        let metadata = decode_footer(&bytes).map_err(failed)?;
+        let failed = |error: String| fail(format!("the Parquet footer cannot be read: {error}"));
+        let metadata = contained(|| decode_footer(&bytes)).map_err(failed)?;
         // Positions count from the file's own start; that is known only after their largest is.
         let used = footer::check_layout(&metadata, range.start).map_err(fail)?;
         let mut base = range.start - used;
@@ -314,11 +320,12 @@ impl ParquetDecoder {
     }
 
     fn file(&mut self, metadata: Arc<ParquetMetaData>, base: u64) -> Result<File, String> {
-        let failed = |error: ParquetError| format!("the Parquet schema cannot be read: {error}");
+        let failed = |error: String| format!("the Parquet schema cannot be read: {error}");
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let own = ArrowReaderMetadata::try_new(metadata.clone(), options()).map_err(failed)?;
+        let own = contained(|| ArrowReaderMetadata::try_new(metadata.clone(), options())).map_err(failed)?;
         let views: Arc<ArrowSchema> = rows::with_views(own.schema()).into();
-        let arrow = ArrowReaderMetadata::try_new(metadata.clone(), options().with_schema(views)).map_err(failed)?;
+        let with_views = || ArrowReaderMetadata::try_new(metadata.clone(), options().with_schema(views));
+        let arrow = contained(with_views).map_err(failed)?;
         let about = metadata.file_metadata();
         let avro = about.key_value_metadata().and_then(|list| {
             let pair = list.iter().find(|pair| pair.key == AVRO_SCHEMA)?;
@@ -392,7 +399,10 @@ impl ParquetDecoder {
         for (column, range) in group.columns().iter().zip(&ranges) {
             let fail = |reason: String| {
                 let path = column.column_path().string();
-                Trouble::at(range.start, format!("the column {path} of row group {number} is damaged: {reason}"))
+                Trouble::at(
+                    range.start,
+                    format!("the column {path} of row group {number} is damaged: {reason}"),
+                )
             };
             let chunk = self.data.get(range).unwrap_or_default();
             let values = u64::try_from(column.num_values()).unwrap_or(0);
@@ -409,7 +419,9 @@ impl ParquetDecoder {
             density = density.saturating_add(pages.densest);
             total = total.saturating_add(pages.total);
             // Each value takes its beginning from the one before: few bytes may stand for many.
-            repeating |= column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY);
+            repeating |= column
+                .encodings()
+                .any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY);
         }
         let rows = match repeating {
             true => ROWS_AT_ONCE.start,
@@ -423,10 +435,13 @@ impl ParquetDecoder {
             size: self.size - file.base,
             list: self.data.list.clone(),
         };
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(source, file.metadata.clone())
-            .with_row_groups(vec![number])
-            .with_batch_size(rows as usize)
-            .build()
+        let builder = || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(source, file.metadata.clone())
+                .with_row_groups(vec![number])
+                .with_batch_size(rows as usize)
+                .build()
+        };
+        let reader = contained(builder)
             .map_err(|error| Trouble::at(start, format!("row group {number} cannot be read: {error}")))?;
         self.reading = Some(Reading {
             reader,
@@ -447,7 +462,7 @@ impl ParquetDecoder {
             file.base + starts.min().unwrap_or(0)
         };
         let Some(batch) = &reading.batch else {
-            match reading.reader.next() {
+            match contained(|| reading.reader.next().transpose()).transpose() {
                 Some(Ok(batch)) => {
                     reading.row = 0;
                     reading.batch = Some(batch);
@@ -512,6 +527,18 @@ fn decode_footer(footer: &Bytes) -> Result<ParquetMetaData, ParquetError> {
     match decoder.try_decode()? {
         DecodeResult::Data(metadata) => Ok(metadata),
         _ => Err(ParquetError::EOF("the footer is not whole".into())),
+    }
+}
+
+/// Runs a part of the library, which panics on some damaged files, and makes an error of that. What it was working
+/// on is not used again.
+fn contained<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String>
+where
+    E: std::fmt::Display,
+{
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("it is damaged in a way that the library for Parquet cannot deal with".into()),
     }
 }
 

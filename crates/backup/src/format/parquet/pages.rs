@@ -36,8 +36,14 @@ pub(super) fn walk(chunk: &[u8], values: u64) -> Result<Pages, String> {
             data: &chunk[position..],
         };
         let header = Header::read(&mut reader).ok_or("a page's header is damaged")?;
+        // The library takes it for granted that they fit.
+        if !matches!((header.kind, header.described_by), (0, 5) | (2, 7) | (3, 8)) {
+            return Err("a page's header is damaged".into());
+        }
         let length = reader.data.len();
-        let packed = usize::try_from(header.packed).ok().filter(|packed| *packed <= length);
+        let packed = usize::try_from(header.packed)
+            .ok()
+            .filter(|packed| *packed <= length);
         let packed = packed.ok_or("a page is longer than its column")?;
         position = chunk.len() - (length - packed);
         let unpacked = u64::try_from(header.unpacked).map_err(|_| "a page's length is negative")?;
@@ -58,6 +64,9 @@ pub(super) fn walk(chunk: &[u8], values: u64) -> Result<Pages, String> {
 
 #[derive(Default)]
 struct Header {
+    /// The kind of page, and the number of the header's field that tells more of it.
+    kind: i64,
+    described_by: i64,
     unpacked: i64,
     packed: i64,
     values: i64,
@@ -70,11 +79,13 @@ impl Header {
         let mut id = 0;
         while let Some(kind) = reader.field(&mut id)? {
             match (id, kind) {
+                (1, kind::I32) => header.kind = reader.number()?,
                 (2, kind::I32) => header.unpacked = reader.number()?,
                 (3, kind::I32) => header.packed = reader.number()?,
                 // Data page, dictionary page, data page of version 2: their first field is the number of values.
                 (5 | 7 | 8, kind::STRUCT) => {
                     header.dictionary |= id == 7;
+                    header.described_by = id;
                     let mut inner = 0;
                     while let Some(kind) = reader.field(&mut inner)? {
                         match (inner, kind) {
@@ -96,7 +107,21 @@ mod tests {
 
     /// A data page's header: `unpacked` and `packed` below 64.
     fn page(unpacked: u8, packed: u8, values: u8) -> Vec<u8> {
-        let mut page = vec![0x15, 0, 0x15, unpacked * 2, 0x15, packed * 2, 0x2c, 0x15, values * 2, 0x15, 0, 0, 0];
+        let mut page = vec![
+            0x15,
+            0,
+            0x15,
+            unpacked * 2,
+            0x15,
+            packed * 2,
+            0x2c,
+            0x15,
+            values * 2,
+            0x15,
+            0,
+            0,
+            0,
+        ];
         page.extend(vec![7; usize::from(packed)]);
         page
     }
@@ -113,7 +138,11 @@ mod tests {
             most_values: 4,
         };
         assert_eq!(pages, expected);
-        assert!(walk(&chunk[..chunk.len() - 1], 6).unwrap_err().contains("longer than its column"));
+        assert!(
+            walk(&chunk[..chunk.len() - 1], 6)
+                .unwrap_err()
+                .contains("longer than its column")
+        );
         assert!(walk(&[0x2c; 4000], 6).unwrap_err().contains("header"));
         assert!(walk(&[0xff; 40], 6).is_err());
         // A list of so many things that it would take for ever.

@@ -43,12 +43,19 @@ impl Rows {
             Node::Record(record) => Some(record),
             _ => None,
         });
-        let message = record.map_or(message.rsplit('.').next().unwrap_or_default(), |record| &record.name);
+        let message = record.map_or(message.rsplit('.').next().unwrap_or_default(), |record| {
+            &record.name
+        });
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let shape = shape(message, names.iter().map(String::as_str), decoding);
         // A column of the type null cannot exist in Parquet; the sink's schema has it.
         let null_headers = matches!(shape, Shape::Envelope(_))
-            && record.is_some_and(|record| record.fields.iter().any(|(field, _)| field == name(Field::Headers)));
+            && record.is_some_and(|record| {
+                record
+                    .fields
+                    .iter()
+                    .any(|(field, _)| field == name(Field::Headers))
+            });
         let mut has_offset = false;
         let mut with_headers = false;
         if let Shape::Envelope(fields) = &shape {
@@ -57,12 +64,13 @@ impl Rows {
                     (Field::Offset, DataType::Int64 | DataType::Int32) => has_offset = true,
                     (Field::Timestamp, DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _))
                     | (Field::Key | Field::Value, _) => {}
-                    (Field::Headers, DataType::Map(entries, _))
-                        if matches!(entries.data_type(), DataType::Struct(parts) if parts.len() == 2 && is_bytes(&parts[0])) =>
+                    (Field::Headers, DataType::Map(entries, _)) if matches!(entries.data_type(), DataType::Struct(parts) if parts.len() == 2 && is_bytes(&parts[0])) =>
                     {
                         with_headers = true;
                     }
-                    (Field::Headers, _) => return Err("the column headers is no map of names and values".into()),
+                    (Field::Headers, _) => {
+                        return Err("the column headers is no map of names and values".into());
+                    }
                     (field, _) => return Err(format!("the column {} is no whole number", name(*field))),
                 }
             }
@@ -128,7 +136,14 @@ impl Rows {
                     .try_for_each(|column| self.field(column, row, &mut writer, notes)),
                 Shape::Bare(field) => {
                     let write = |out: &mut Vec<u8>| {
-                        write_row(&self.names, batch.columns(), row, self.hint(), self.text_limit, out)
+                        write_row(
+                            &self.names,
+                            batch.columns(),
+                            row,
+                            self.hint(),
+                            self.text_limit,
+                            out,
+                        )
                     };
                     notes.json_texts += 1;
                     match field {
@@ -326,16 +341,13 @@ fn whole(array: &ArrayRef, row: usize) -> Option<i64> {
 }
 
 fn is_bytes(field: &FieldRef) -> bool {
-    matches!(
-        field.data_type(),
-        DataType::BinaryView | DataType::Utf8View
-    )
+    matches!(field.data_type(), DataType::BinaryView | DataType::Utf8View)
 }
 
 /// The same schema with bytes and strings as views, which are not copied out of their pages: a value that a
 /// dictionary holds once may stand in thousands of rows.
 pub(super) fn with_views(schema: &ArrowSchema) -> ArrowSchema {
-    let fields: Vec<FieldRef> = schema.fields().iter().map(|field| view(field)).collect();
+    let fields: Vec<FieldRef> = schema.fields().iter().map(view).collect();
     ArrowSchema::new_with_metadata(fields, schema.metadata().clone())
 }
 

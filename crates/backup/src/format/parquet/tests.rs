@@ -303,7 +303,11 @@ fn a_flipped_bit_in_a_page_is_seen_by_its_checksum() {
     let at = stored.len() / 2;
     let mut damaged = stored.to_vec();
     damaged.truncate(at);
-    assert!(decode(&Decoding::default(), &hints(None), &damaged.into(), 1000).error.is_some());
+    assert!(
+        decode(&Decoding::default(), &hints(None), &damaged.into(), 1000)
+            .error
+            .is_some()
+    );
 }
 
 #[test]
@@ -334,7 +338,10 @@ fn a_value_that_a_dictionary_holds_once_is_not_multiplied() {
     let mut stored = style.properties();
     stored = stored.set_dictionary_page_size_limit(8 << 20);
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("value", style.bytes(rows.iter().map(|row| row.3.as_deref()).collect())),
+        (
+            "value",
+            style.bytes(rows.iter().map(|row| row.3.as_deref()).collect()),
+        ),
         ("offset", Arc::new(Int64Array::from_iter_values(0..3000))),
     ];
     let stored = write(columns, stored);
@@ -356,7 +363,10 @@ fn a_value_that_a_dictionary_holds_once_is_not_multiplied() {
 fn bad_rows_are_refused_one_by_one() {
     let offsets: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(-3), Some(4)]));
     let values: ArrayRef = Arc::new(Int64Array::from(vec![7, 8, 9, 70_000]));
-    let stored = write(vec![("value", values), ("offset", offsets)], WriterProperties::builder());
+    let stored = write(
+        vec![("value", values), ("offset", offsets)],
+        WriterProperties::builder(),
+    );
     let decoding = Decoding {
         value_as: Some(Interpretation::Short),
         ..Decoding::default()
@@ -381,7 +391,10 @@ fn bad_rows_are_refused_one_by_one() {
     assert_eq!(block.len(), 1);
     assert_eq!(block.get(0).value, Some(&[0, 7][..]));
     assert_eq!(reasons.len(), 3);
-    assert!(reasons[0].contains("null") && reasons[1].contains("negative"), "{reasons:?}");
+    assert!(
+        reasons[0].contains("null") && reasons[1].contains("negative"),
+        "{reasons:?}"
+    );
     assert!(reasons[2].contains("70000"), "{reasons:?}");
     assert_eq!(decoder.notes().records, 1);
 }
@@ -405,7 +418,10 @@ fn nested_values_become_the_json_that_connect_would_write() {
     price.append_value(12345);
     price.append_value(-1);
     let member = |name: &str, array: ArrayRef| {
-        (Arc::new(ArrowField::new(name, array.data_type().clone(), true)), array)
+        (
+            Arc::new(ArrowField::new(name, array.data_type().clone(), true)),
+            array,
+        )
     };
     let union = StructArray::from(vec![
         member("member0", Arc::new(Int32Array::from(vec![Some(3), None]))),
@@ -468,10 +484,18 @@ fn rows_that_are_no_envelope_are_values() {
         WriterProperties::builder(),
     );
     let decoded = decode(&Decoding::default(), &hints(Some(40)), &stored, 1000);
-    let expected = (40, NO_TIMESTAMP, None, Some(br#"{"id":7,"name":"n"}"#.to_vec()), Vec::new());
+    let expected = (
+        40,
+        NO_TIMESTAMP,
+        None,
+        Some(br#"{"id":7,"name":"n"}"#.to_vec()),
+        Vec::new(),
+    );
     assert_eq!(decoded.rows, [expected]);
     assert!(decoded.notes.numbered);
-    let error = decode(&Decoding::default(), &hints(None), &stored, 1000).error.expect("an error");
+    let error = decode(&Decoding::default(), &hints(None), &stored, 1000)
+        .error
+        .expect("an error");
     assert!(error.reason.contains("cannot be known"), "{error}");
 }
 
@@ -483,7 +507,10 @@ fn offsets_that_overflowed_are_explained() {
     assert_eq!(footer::check_schema(&bytes), Ok(()));
     let metadata = decode_footer(&bytes).unwrap();
     let used = footer::check_layout(&metadata, range.start).unwrap();
-    assert_eq!(used, range.start, "nothing stands between the data and the footer");
+    assert_eq!(
+        used, range.start,
+        "nothing stands between the data and the footer"
+    );
     let group = metadata.row_group(0).clone();
     let columns = group
         .columns()
@@ -497,7 +524,11 @@ fn offsets_that_overflowed_are_explained() {
     let broken = metadata.into_builder().set_row_groups(vec![group]).build();
     let error = footer::check_layout(&broken, 3 << 30).unwrap_err();
     assert!(error.contains("2 GiB"), "{error}");
-    assert!(!footer::check_layout(&broken, 3 << 20).unwrap_err().contains("GiB"));
+    assert!(
+        !footer::check_layout(&broken, 3 << 20)
+            .unwrap_err()
+            .contains("GiB")
+    );
 }
 
 #[test]
@@ -510,7 +541,11 @@ fn lengths_in_footers_are_not_believed() {
     assert!(reason(b"PAR1", 4).contains("too short"));
     // version 1, a list of one schema element that claims a billion children.
     let footer = [0x15, 2, 0x19, 0x1c, 0x55, 0x80, 0xa8, 0xd6, 0xb9, 0x07, 0, 0];
-    assert!(footer::check_schema(&footer).unwrap_err().contains("larger than it is"));
+    assert!(
+        footer::check_schema(&footer)
+            .unwrap_err()
+            .contains("larger than it is")
+    );
     // A chain of elements with one child each.
     let mut deep = vec![0x15, 2, 0x19, 0xfc, 0xe8, 0x07];
     for _ in 0..1000 {

@@ -62,7 +62,11 @@ impl Reader<'_> {
             return Some(None);
         }
         let step = i64::from(byte >> 4);
-        *id = if step == 0 { self.number()? } else { id.checked_add(step)? };
+        *id = if step == 0 {
+            self.number()?
+        } else {
+            id.checked_add(step)?
+        };
         Some(Some(byte & 0x0f))
     }
 

@@ -7,11 +7,11 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Date64Type, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
-    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type,
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
+    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType,
     Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, MapArray, StructArray};
 use arrow_schema::{DataType, TimeUnit};
@@ -67,11 +67,10 @@ pub(super) fn field_hint<'a>(hint: Hint<'a>, name: &str) -> Hint<'a> {
 
 /// The type of the values of a map in the Avro schema.
 pub(super) fn values_hint(hint: Hint<'_>) -> Hint<'_> {
-    match without_null(hint)? {
-        (schema, id) => match schema.node(id) {
-            Node::Map(values) => Some((schema, *values)),
-            _ => None,
-        },
+    let (schema, id) = without_null(hint)?;
+    match schema.node(id) {
+        Node::Map(values) => Some((schema, *values)),
+        _ => None,
     }
 }
 
@@ -87,7 +86,13 @@ fn scalar<'a>(
         hint.map(|(schema, id)| schema.node(id)),
         Some(Node::String | Node::Enum(_))
     );
-    let binary = |bytes: &'a [u8]| if is_text { Scalar::String(bytes) } else { Scalar::Bytes(bytes) };
+    let binary = |bytes: &'a [u8]| {
+        if is_text {
+            Scalar::String(bytes)
+        } else {
+            Scalar::Bytes(bytes)
+        }
+    };
     fn number<T: ArrowPrimitiveType>(array: &dyn Array, row: usize) -> T::Native {
         array.as_primitive::<T>().value(row)
     }
@@ -228,7 +233,8 @@ impl Text<'_> {
             }
             Some((_, Node::Record(entry))) if entry.map_entry && record.num_columns() == 2 => {
                 self.out.push(b'[');
-                for (place, (name, column)) in record.column_names().iter().zip(record.columns()).enumerate() {
+                for (place, (name, column)) in record.column_names().iter().zip(record.columns()).enumerate()
+                {
                     if place > 0 {
                         self.out.push(b',');
                     }
