@@ -10,6 +10,7 @@
 //! there with the backup. [`exact`](mod@exact) is what original offsets need beside that.
 
 pub mod compare;
+mod configure;
 pub mod content;
 pub mod cut;
 pub mod digest;

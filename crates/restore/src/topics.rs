@@ -6,14 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kafka::admin::{
-    ConfigChange, ConfigOperation, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ProducerIdentity,
-};
+use kafka::admin::{ConfigOperation, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ProducerIdentity};
 use kafka::cluster::Cluster;
 use kafka::error::{KafkaError, ResponseError};
 use record::TopicPartition;
 use tokio::sync::Mutex;
 
+use crate::configure::{change, change_and_wait};
 use crate::error::RestoreError;
 use crate::forecast::{self, Expiration, Times};
 use crate::journal::{self, Journal, JournalError, JournalFile};
@@ -176,7 +175,7 @@ impl Prepared {
             .await;
         }
         let set = vec![(NAME.to_owned(), ConfigOperation::Set(needed.to_string()))];
-        change(cluster, &self.topic, set).await?;
+        change_and_wait(cluster, &self.topic, set).await?;
         Ok(())
     }
 }
@@ -305,14 +304,14 @@ async fn put_on(
 ) -> Result<(), RestoreError> {
     let operation =
         |change: &profile::ConfigChange| (change.name.clone(), ConfigOperation::Set(change.during.clone()));
-    match self::change(cluster, &topic.target, changes.iter().map(operation).collect()).await {
+    match change_and_wait(cluster, &topic.target, changes.iter().map(operation).collect()).await {
         Ok(()) => return Ok(()),
         Err(error) if error.is_retriable() => return Err(error.into()),
         Err(_) => {}
     }
     // All or nothing: one by one shows which one is refused.
     for change in changes {
-        match self::change(cluster, &topic.target, vec![operation(change)]).await {
+        match change_and_wait(cluster, &topic.target, vec![operation(change)]).await {
             Ok(()) => {}
             Err(error) if error.is_retriable() => return Err(error.into()),
             Err(error) => {
@@ -566,22 +565,4 @@ fn put_back_command(cluster: &Cluster, topic: &str, originals: &BTreeMap<String,
         command.push_str(&format!(" --delete-config '{}'", inherited.join(",")));
     }
     command
-}
-
-async fn change(
-    cluster: &Cluster,
-    topic: &str,
-    changes: Vec<(String, ConfigOperation)>,
-) -> Result<(), KafkaError> {
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let change = ConfigChange {
-        resource: ConfigResource::Topic(topic.to_owned()),
-        changes,
-    };
-    for (_, outcome) in cluster.incremental_alter_configs(&[change], false).await {
-        outcome?;
-    }
-    Ok(())
 }

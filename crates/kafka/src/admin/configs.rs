@@ -5,7 +5,7 @@ use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::describe_configs_response::DescribeConfigsResourceResult;
 use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use kafka_protocol::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
-use kafka_protocol::protocol::{Request, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 
 use super::{Outcomes, left_out, text};
 use crate::cluster::Cluster;
@@ -117,25 +117,24 @@ impl Cluster {
         .await
     }
 
+    /// Asks one broker for entries of a topic's configuration, as it sees them now. One attempt.
+    pub async fn describe_topic_at(
+        &self,
+        broker_id: i32,
+        topic: &str,
+        names: &[&str],
+    ) -> Result<Vec<ConfigEntry>, KafkaError> {
+        let keys = Some(names.iter().map(|name| text(name)).collect());
+        let connection = self.connection(broker_id).await?;
+        describe_at(&connection, &ConfigResource::Topic(topic.to_owned()), &keys).await
+    }
+
     async fn describe(
         &self,
         resource: &ConfigResource,
         keys: &Option<Vec<StrBytes>>,
     ) -> Result<Vec<ConfigEntry>, KafkaError> {
-        const WHAT: &str = "DescribeConfigs";
-        let wanted = DescribeConfigsResource::default()
-            .with_resource_type(resource.code())
-            .with_resource_name(text(&resource.name()))
-            .with_configuration_keys(keys.clone());
-        let request = DescribeConfigsRequest::default().with_resources(vec![wanted]);
-        let (connection, response) = self.call_for(resource, &request).await?;
-        let mut results = response.results.into_iter();
-        let result = results
-            .next()
-            .ok_or_else(|| left_out(connection.addr(), WHAT, &resource.text()))?;
-        let message = result.error_message.as_deref();
-        KafkaError::check(result.error_code, WHAT, resource.text(), message)?;
-        Ok(result.configs.into_iter().map(entry).collect())
+        describe_at(&self.connection_for(resource).await?, resource, keys).await
     }
 
     /// Changes configurations, entry by entry, the others left alone (with `validate_only`: says whether it could). Doing
@@ -169,7 +168,8 @@ impl Cluster {
             .with_resources(vec![resource])
             .with_validate_only(validate_only);
         let name = change.resource.text();
-        let (connection, response) = self.call_for(&change.resource, &request).await?;
+        let connection = self.connection_for(&change.resource).await?;
+        let response = connection.call(&request).await?;
         let mut results = response.responses.iter();
         let result = results
             .next()
@@ -178,18 +178,33 @@ impl Cluster {
     }
 
     /// A broker's own configuration is that broker's to show and change; of the rest any broker will do.
-    async fn call_for<R: Request>(
-        &self,
-        resource: &ConfigResource,
-        request: &R,
-    ) -> Result<(Connection, R::Response), KafkaError> {
-        let connection = match resource {
-            ConfigResource::Broker(id) => self.connection(*id).await?,
-            ConfigResource::Topic(_) | ConfigResource::AllBrokers => self.any().await?,
-        };
-        let response = connection.call(request).await?;
-        Ok((connection, response))
+    async fn connection_for(&self, resource: &ConfigResource) -> Result<Connection, KafkaError> {
+        match resource {
+            ConfigResource::Broker(id) => self.connection(*id).await,
+            ConfigResource::Topic(_) | ConfigResource::AllBrokers => self.any().await,
+        }
     }
+}
+
+async fn describe_at(
+    connection: &Connection,
+    resource: &ConfigResource,
+    keys: &Option<Vec<StrBytes>>,
+) -> Result<Vec<ConfigEntry>, KafkaError> {
+    const WHAT: &str = "DescribeConfigs";
+    let wanted = DescribeConfigsResource::default()
+        .with_resource_type(resource.code())
+        .with_resource_name(text(&resource.name()))
+        .with_configuration_keys(keys.clone());
+    let request = DescribeConfigsRequest::default().with_resources(vec![wanted]);
+    let response = connection.call(&request).await?;
+    let mut results = response.results.into_iter();
+    let result = results
+        .next()
+        .ok_or_else(|| left_out(connection.addr(), WHAT, &resource.text()))?;
+    let message = result.error_message.as_deref();
+    KafkaError::check(result.error_code, WHAT, resource.text(), message)?;
+    Ok(result.configs.into_iter().map(entry).collect())
 }
 
 fn entry(found: DescribeConfigsResourceResult) -> ConfigEntry {

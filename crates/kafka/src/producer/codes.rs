@@ -26,10 +26,11 @@ pub(super) fn classify(code: i16) -> Class {
         // where the leader moved while the batch, already in its log, waited for the followers. Timed out waiting for
         // them, network, not enough replicas after the append, disk failed while appending.
         3 | 6 | 7 | 13 | 20 | 56 => Class::Unknown,
-        // The broker failed in a way it has no code for; damaged on the way; timestamp outside of the limits (which
-        // were lifted a moment ago, and brokers follow a change of configuration a little later); sequence does not
-        // follow (a dead program's batch may have come before) or is an old one; producer unknown.
-        -1 | 2 | 32 | 45 | 46 | 59 => Class::Limited,
+        // The broker failed in a way it has no code for; damaged on the way; timestamp outside of the limits or no key
+        // on a compacted topic (both of which were lifted a moment ago, and brokers follow a change of configuration a
+        // little later); sequence does not follow (a dead program's batch may have come before) or is an old one;
+        // producer unknown.
+        -1 | 2 | 32 | 45 | 46 | 59 | 87 => Class::Limited,
         // Everything else that this version knows is a refusal for good; a code that it does not know may be anything.
         1..=133 => Class::Final,
         _ => Class::Limited,
@@ -92,7 +93,7 @@ mod tests {
     fn every_code_is_what_brokers_mean_by_it() {
         let refused = [5, 8, 9, 11, 14, 15, 16, 19, 72, 74, 75, 89, 100, 103];
         let unknown = [3, 6, 7, 13, 20, 56];
-        let limited = [-1, 2, 32, 45, 46, 59];
+        let limited = [-1, 2, 32, 45, 46, 59, 87];
         for code in -1..=133_i16 {
             if code == 0 {
                 continue;
@@ -122,7 +123,7 @@ mod tests {
         );
         assert_eq!(classify(19), Class::Refused, "NOT_ENOUGH_REPLICAS");
         assert_eq!(classify(20), Class::Unknown, "NOT_ENOUGH_REPLICAS_AFTER_APPEND");
-        for code in [10, 18, 21, 29, 31, 35, 43, 44, 47, 48, 53, 76, 87, 90] {
+        for code in [10, 18, 21, 29, 31, 35, 43, 44, 47, 48, 53, 76, 90] {
             assert_eq!(classify(code), Class::Final, "{code}");
             assert_ne!(advice(code), advice(999), "{code} has advice of its own");
         }

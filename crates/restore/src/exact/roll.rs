@@ -4,13 +4,16 @@
 //! A segment of the smallest size and one filler as large as that make it begin, whatever the records' timestamps.
 
 use backup::stream::StreamBlock;
-use kafka::admin::{ConfigChange, ConfigOperation, ConfigResource};
-use kafka::batch::{Append, BATCH_HEADER_BYTES, BatchEncoder, BufferPool, Compression, EncodeError, EncodedBatch};
+use kafka::admin::ConfigOperation;
+use kafka::batch::{
+    Append, BATCH_HEADER_BYTES, BatchEncoder, BufferPool, Compression, EncodeError, EncodedBatch,
+};
 use kafka::cluster::Cluster;
 use record::RecordBlock;
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant, sleep};
 
+use crate::configure::change_and_wait;
 use crate::encode::FILLER_TIMESTAMP;
 use crate::error::RestoreError;
 use crate::partition::PartitionTask;
@@ -150,21 +153,18 @@ impl SmallSegments {
         if *users == 0 {
             // A replica that comes later would put fillers and records into one segment.
             self.wait_for_replicas(&shared.cluster).await?;
-            let usual = self.usual.clone().map_or(ConfigOperation::Delete, ConfigOperation::Set);
+            let usual = self
+                .usual
+                .clone()
+                .map_or(ConfigOperation::Delete, ConfigOperation::Set);
             self.change(&shared.cluster, usual).await?;
         }
         Ok(())
     }
 
     async fn change(&self, cluster: &Cluster, operation: ConfigOperation) -> Result<(), RestoreError> {
-        let change = ConfigChange {
-            resource: ConfigResource::Topic(self.topic.clone()),
-            changes: vec![("segment.bytes".to_owned(), operation)],
-        };
-        for (_, outcome) in cluster.incremental_alter_configs(&[change], false).await {
-            outcome?;
-        }
-        Ok(())
+        let change = vec![("segment.bytes".to_owned(), operation)];
+        Ok(change_and_wait(cluster, &self.topic, change).await?)
     }
 
     async fn wait_for_replicas(&self, cluster: &Cluster) -> Result<Option<String>, RestoreError> {
@@ -207,7 +207,9 @@ mod tests {
     fn the_last_gap_is_found() {
         let block = |offsets: &[i64]| {
             let mut block = RecordBlock::new();
-            offsets.iter().for_each(|offset| block.append(*offset, 0).finish());
+            offsets
+                .iter()
+                .for_each(|offset| block.append(*offset, 0).finish());
             block
         };
         for (offsets, expected, found) in [
