@@ -137,8 +137,7 @@ async fn run(
     report.duplicates = statistics.duplicates;
     report.conflicts = statistics.conflicts;
     report.rejected = statistics.rejected;
-    report.suspicious_gaps =
-        statistics.gaps.suspicious + u64::from(statistics.gaps.trouble_at_end.is_some());
+    report.suspicious_gaps = statistics.gaps.suspicious + u64::from(statistics.gaps.trouble_at_end.is_some());
     report.notes.extend(notes(&statistics));
     written?;
     read?;
@@ -155,8 +154,12 @@ async fn read_back(
     digest: Digester,
     report: &mut PartitionReport,
 ) -> Result<(), RestoreError> {
-    let (start, end) = report.target_range.map_or((0, 0), |(first, last)| (first, last + 1));
-    let verified = report.verified.insert(digest.read_back(shared, &task.target, start, end).await?);
+    let (start, end) = report
+        .target_range
+        .map_or((0, 0), |(first, last)| (first, last + 1));
+    let verified = report
+        .verified
+        .insert(digest.read_back(shared, &task.target, start, end).await?);
     match verified.equal {
         true => Ok(()),
         false => Err(RestoreError::Unequal {
@@ -372,7 +375,10 @@ async fn read(
             };
             let now = stream.statistics();
             Counters::add(&shared.counters.objects_done, now.objects_done - objects);
-            Counters::add(&shared.counters.stored_bytes_done, now.stored_bytes - stored_bytes);
+            Counters::add(
+                &shared.counters.stored_bytes_done,
+                now.stored_bytes - stored_bytes,
+            );
             (objects, stored_bytes) = (now.objects_done, now.stored_bytes);
             match next {
                 Some(next) => rest = Some((Arc::new(next), 0)),

@@ -58,9 +58,7 @@ impl<'a> Writer<'a> {
         first: Option<i64>,
         report: &'a mut PartitionReport,
     ) -> Self {
-        let producer = shared
-            .producer
-            .partition(task.target.clone(), log_end, sequence);
+        let producer = shared.producer.partition(task.target.clone(), log_end, sequence);
         Self {
             shared,
             task,
@@ -196,11 +194,10 @@ impl<'a> Writer<'a> {
                 let from = self.producer.flush().await?;
                 transactions.advance(&self.task.target, from, count).await?;
                 self.position = from + count;
-                self.producer = self.shared.producer.partition(
-                    self.task.target.clone(),
-                    self.position,
-                    self.sequence,
-                );
+                self.producer =
+                    self.shared
+                        .producer
+                        .partition(self.task.target.clone(), self.position, self.sequence);
             }
             GapFiller::None => {
                 return Err(RestoreError::Gap {
@@ -234,11 +231,7 @@ impl<'a> Writer<'a> {
             if self.shared.cancel.is_cancelled() {
                 return Err(RestoreError::Interrupted);
             }
-            let batch = if left >= most {
-                full.clone()
-            } else {
-                encode(left)?
-            };
+            let batch = if left >= most { full.clone() } else { encode(left)? };
             left -= i64::from(batch.record_count());
             self.append(batch).await?;
         }
