@@ -206,3 +206,28 @@ fn parquet_without_a_place_for_headers_says_so() {
     let absent = notes.iter().filter(|notes| notes.headers_absent).count();
     assert_eq!((absent, notes.len()), (3, 7));
 }
+
+/// The sink writes a checksum into each page's header, and statistics that nobody reads.
+#[test]
+fn a_bit_that_flips_in_a_parquet_file_never_makes_a_wrong_record() {
+    let set = fixture("gcs-parquet-none");
+    let object = set
+        .objects
+        .iter()
+        .min_by_key(|object| object.bytes.len())
+        .expect("an object");
+    let decoding = Decoding::default();
+    let hints = ObjectHints::default();
+    let right = decode_object(&decoding, &hints, &object.bytes, usize::MAX);
+    let mut seen = 0;
+    for at in (4..object.bytes.len()).step_by(7) {
+        let mut damaged = object.bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        let decoded = parquet::tests::decode(&decoding, &hints, &damaged.into(), 64 << 10);
+        seen += usize::from(decoded.error.is_some());
+        if decoded.error.is_none() {
+            assert_eq!(decoded.rows, right.rows, "byte {at}");
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
