@@ -6,6 +6,7 @@ use kafka::batch::Compression;
 
 use super::choice::{Choice, choice};
 use super::heading;
+use crate::value::shard::{self, ShardArgument};
 use crate::value::size;
 
 /// How much of the machine a run may use.
@@ -22,6 +23,17 @@ pub(crate) struct LimitArguments {
     /// Threads that unwrap, decode and encode. [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = heading::LIMITS)]
     pub(crate) jobs: Option<u16>,
+
+    /// Take only the I-th of N shares of the partitions, I from 0. [default: all]
+    ///
+    /// Several processes with the same N and each I once restore a backup together. With N alone, I is read from
+    /// JOB_COMPLETION_INDEX, as Kubernetes sets it for the pods of an indexed Job.
+    #[arg(long, value_name = "I/N", value_parser = shard::parse, help_heading = heading::LIMITS)]
+    pub(crate) shard: Option<ShardArgument>,
+
+    /// What Kubernetes says; only looked at where --shard has no I.
+    #[arg(long, env = "JOB_COMPLETION_INDEX", hide = true)]
+    pub(crate) job_completion_index: Option<String>,
 }
 
 /// How batches are compressed.

@@ -79,7 +79,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let source = backup
         .open(Some(Arc::clone(&rejects) as Arc<dyn RejectSink>))
         .await?;
-    let resources = job::resources(&arguments.limits);
+    let resources = job::resources(&arguments.limits)?;
     let printed = context
         .unless_stopped(print(&source, &resources, arguments.limit, context))
         .await;

@@ -93,7 +93,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let job = Job {
         source: backup.open(None).await?,
         target,
-        resources: job::resources(&arguments.limits),
+        resources: job::resources(&arguments.limits)?,
     };
     let watcher = Arc::new(context.watcher());
     let limit = arguments.limit as usize;

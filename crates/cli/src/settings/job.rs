@@ -143,13 +143,16 @@ impl JobSettings {
                 configs: configs.collect(),
                 add_partitions: creation.add_partitions,
                 keep_profile: creation.keep_profile,
+                snapshot: None,
+                config_from: None,
+                journal: None,
             },
             ..defaults
         };
         Ok(Self {
             backup,
             target,
-            resources: resources(&arguments.limits),
+            resources: resources(&arguments.limits)?,
         })
     }
 
@@ -164,10 +167,17 @@ impl JobSettings {
 }
 
 /// What a run may use.
-pub(crate) fn resources(arguments: &LimitArguments) -> Resources {
-    Resources {
+///
+/// # Errors
+///
+/// Where a share is asked for and nobody says which one.
+pub(crate) fn resources(arguments: &LimitArguments) -> anyhow::Result<Resources> {
+    let index = arguments.job_completion_index.as_deref();
+    let shard = arguments.shard.map(|shard| shard.resolve(index)).transpose();
+    Ok(Resources {
         memory: usize::try_from(arguments.memory.as_u64()).unwrap_or(usize::MAX),
         jobs: arguments.jobs.map(usize::from),
         rate_limit: arguments.rate_limit.map(|rate| rate.as_u64()),
-    }
+        shard: shard.map_err(anyhow::Error::msg)?,
+    })
 }

@@ -6,4 +6,5 @@ pub(crate) mod duration;
 pub(crate) mod moment;
 pub(crate) mod pair;
 pub(crate) mod partitions;
+pub(crate) mod shard;
 pub(crate) mod size;
