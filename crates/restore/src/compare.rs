@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use backup::format::{Field, Format};
+use backup::format::{Decoding, Field, Format, MissingTimestamp};
 use backup::stream::{PartitionStream, StreamBlock};
 use kafka::fetch::PartitionFetcher;
 use record::{NO_TIMESTAMP, RecordBlock, RecordRef};
@@ -114,6 +114,14 @@ impl Tolerance {
         }
     }
 
+    /// What may differ from what an earlier run of the same restore put there: a timestamp that every run chooses anew.
+    pub(crate) fn of_own(decoding: &Decoding) -> Self {
+        Self {
+            any_timestamp: gives_another(decoding),
+            ..Self::default()
+        }
+    }
+
     /// What a backup that is read like this cannot tell: csv writes a null and an empty field alike, and fields that
     /// were not configured were not stored.
     pub(crate) fn of(content: &TopicContent) -> Self {
@@ -125,10 +133,15 @@ impl Tolerance {
             null_or_empty_value: csv,
             any_key: lacks(Field::Key),
             any_value: lacks(Field::Value),
-            any_timestamp: lacks(Field::Timestamp),
+            any_timestamp: lacks(Field::Timestamp) || gives_another(&content.decoding),
             any_headers: lacks(Field::Headers),
         }
     }
+}
+
+/// True where records without a timestamp get that of the run.
+fn gives_another(decoding: &Decoding) -> bool {
+    matches!(decoding.missing_timestamp, MissingTimestamp::At(_))
 }
 
 /// One difference between a backup and a target.

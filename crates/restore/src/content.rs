@@ -13,7 +13,7 @@ use backup::inventory::{ObjectEntry, PartitionObjects, TopicInventory};
 use backup::stream::StreamContext;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
-use record::RecordBlock;
+use record::{NO_TIMESTAMP, RecordBlock};
 use serde::Serialize;
 
 use crate::error::RestoreError;
@@ -35,6 +35,8 @@ pub struct TopicContent {
     pub formats: Vec<(Format, u64)>,
     /// What was told from the content rather than said, in words.
     pub guesses: Vec<String>,
+    /// True where no record of those that were looked at has a timestamp.
+    pub lacks_timestamps: bool,
     /// How to read.
     #[serde(skip)]
     pub decoding: Arc<Decoding>,
@@ -47,9 +49,15 @@ pub(crate) async fn resolve(
     topic: &TopicInventory,
 ) -> Result<TopicContent, RestoreError> {
     let looks = stream::iter(choose(topic)).map(|object| look(source, context, object));
-    let notes: Vec<Notes> = looks.buffered(4).collect().await;
+    let (notes, timeless): (Vec<Notes>, Vec<Option<bool>>) = looks.buffered(4).unzip().await;
     let mut decoding = source.decoding.clone();
-    let mut content = TopicContent { formats: Vec::new(), guesses: Vec::new(), decoding: Arc::default() };
+    let timeless: Vec<bool> = timeless.into_iter().flatten().collect();
+    let mut content = TopicContent {
+        formats: Vec::new(),
+        guesses: Vec::new(),
+        lacks_timestamps: !timeless.is_empty() && timeless.into_iter().all(|timeless| timeless),
+        decoding: Arc::default(),
+    };
     for format in notes.iter().filter_map(|notes| notes.format) {
         match content.formats.iter_mut().find(|(known, _)| *known == format) {
             Some((_, objects)) => *objects += 1,
@@ -122,9 +130,12 @@ fn choose(topic: &TopicInventory) -> Vec<ObjectEntry<'_>> {
     chosen
 }
 
-/// What the beginning of one object shows. Where it cannot be read, nothing: the restore says why when it gets there.
-async fn look(source: &Source, context: &StreamContext, object: ObjectEntry<'_>) -> Notes {
-    let Ok(mut body) = source.store.get(&object.key, Some(0..HEAD_BYTES), None).await else { return Notes::default() };
+/// What the beginning of one object shows, and whether all its records are without a timestamp. Where it cannot be read,
+/// nothing: the restore says why when it gets there.
+async fn look(source: &Source, context: &StreamContext, object: ObjectEntry<'_>) -> (Notes, Option<bool>) {
+    let Ok(mut body) = source.store.get(&object.key, Some(0..HEAD_BYTES), None).await else {
+        return (Notes::default(), None);
+    };
     let mut head = Vec::new();
     while let Some(Ok(chunk)) = body.chunks.next().await {
         head.extend_from_slice(&chunk);
@@ -141,15 +152,20 @@ async fn look(source: &Source, context: &StreamContext, object: ObjectEntry<'_>)
         if whole {
             decoder.end_of_input();
         }
-        let (mut block, mut records) = (RecordBlock::new(), 0);
+        let (mut block, mut records, mut timeless) = (RecordBlock::new(), 0, None);
         while records < HEAD_RECORDS {
             block.clear();
-            match decoder.decode(&mut block, HEAD_BYTES as usize) {
+            let status = decoder.decode(&mut block, HEAD_BYTES as usize);
+            for record in block.iter() {
+                let without = record.timestamp == NO_TIMESTAMP;
+                timeless = Some(timeless.unwrap_or(true) && without);
+            }
+            match status {
                 Ok(Status::BlockReady) => records += block.len(),
                 Ok(_) | Err(_) => break,
             }
         }
-        decoder.notes()
+        (decoder.notes(), timeless)
     };
     context.cpu.run(read).await.unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use crate::encode::Encoding;
 use crate::error::RestoreError;
 use crate::exact::gaps::{self, GapMethod};
 use crate::exact::{self, GapFiller, SmallSegments};
+use crate::interim::{self, Interim, Writing};
 use crate::job::{Job, Resources, Source};
 use crate::pace::Pace;
 use crate::partition::{self, PartitionTask};
@@ -28,7 +29,7 @@ use crate::profile::Configs;
 use crate::progress::{Event, Phase, Progress};
 use crate::report::{Outcome, REPORT_VERSION, Report, TopicReport};
 use crate::shared::{Counters, Shared, Ticker, Totals, snapshot};
-use crate::stages::Clock;
+use crate::stages::{Clock, Stages};
 use crate::topics::{self, Journals, Prepared};
 
 /// Memory that one active partition needs beside the blocks that it reads: batches being encoded, queued and sent.
@@ -76,8 +77,15 @@ pub async fn execute(
         partitions,
     };
     let ticker = Ticker::start(Arc::clone(&progress), Arc::clone(&shared.counters), totals);
-    let topics = restore_all(job, plan, &prepared, &shared).await?;
+    let writing = job.target.interim_report.clone().map(|path| {
+        Writing::start(path, interim_report(plan, started), shared.interim.clone())
+    });
+    let topics = restore_all(job, plan, &prepared, &shared).await;
     drop(ticker);
+    if let Some(writing) = writing {
+        writing.stop().await;
+    }
+    let topics = topics?;
     progress.report(&Event::Advance(snapshot(&shared.counters, totals, clock)));
 
     let mut report = Report {
@@ -96,6 +104,7 @@ pub async fn execute(
             .collect(),
         expirations: Vec::new(),
         to_do: Vec::new(),
+        unfinished: None,
         stages: shared.counters.clock.stages(clock.elapsed(), shared.producer.throttled()),
     };
     // Of several processes none knows when the last one is done.
@@ -104,14 +113,53 @@ pub async fn execute(
         phase: Phase::Finish,
         subject: plan.topics.len().to_string(),
     });
-    exact::begin_logs(&shared, &mut report).await?;
     let keep_profile = !alone || job.target.topics.keep_profile;
-    if !keep_profile {
-        exact::clean(&shared, &prepared, &mut report).await?;
+    // What was restored is told whatever happens now.
+    if let Err(error) = finish(&shared, &prepared, &mut report, keep_profile).await {
+        report.unfinished = Some(error.to_string());
     }
-    topics::finish(&shared.cluster, &prepared, &mut report, &BTreeSet::new(), keep_profile).await?;
     report.elapsed_milliseconds = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
+}
+
+/// The report of a restore that has not begun.
+fn interim_report(plan: &RestorePlan, started: jiff::Timestamp) -> Report {
+    let topic = |topic: &TopicPlan| TopicReport {
+        source: topic.source.clone(),
+        target: topic.target.clone(),
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| interim::not_begun(partition.partition, topic.exact))
+            .collect(),
+    };
+    Report {
+        version: REPORT_VERSION,
+        started: started.to_string(),
+        elapsed_milliseconds: 0,
+        source: plan.source.clone(),
+        topics: plan.topics.iter().map(topic).collect(),
+        unmatched_objects: plan.unmatched_objects,
+        findings: Vec::new(),
+        expirations: Vec::new(),
+        to_do: Vec::new(),
+        unfinished: Some("the restore goes on, or was killed".to_owned()),
+        stages: Stages::default(),
+    }
+}
+
+/// What is to be done once the records are there.
+async fn finish(
+    shared: &Shared,
+    prepared: &[Prepared],
+    report: &mut Report,
+    keep_profile: bool,
+) -> Result<(), RestoreError> {
+    exact::begin_logs(shared, report).await?;
+    if !keep_profile {
+        exact::clean(shared, prepared, report).await?;
+    }
+    topics::finish(&shared.cluster, prepared, report, &BTreeSet::new(), keep_profile).await
 }
 
 async fn share(
@@ -142,6 +190,7 @@ async fn share(
         pace: Pace::new(job.resources.rate_limit),
         patience,
         counters: Arc::new(counters),
+        interim: Interim::new(job.target.interim_report.is_some()),
         cancel,
         progress,
     }))
@@ -292,7 +341,7 @@ fn task(
         // What earlier runs have written was not read back by them.
         verify_existing: job.target.verify_existing || job.target.verify,
         verify: job.target.verify,
-        tolerance: Tolerance::default(),
+        tolerance: Tolerance::of_own(&topic.content.decoding),
         encoding,
     })
 }

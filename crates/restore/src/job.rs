@@ -1,6 +1,7 @@
 //! What is asked for: everything that a person can say about a restore, typed and complete.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use kafka::config::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::JournalFile;
+use crate::snapshot::Snapshot;
 
 pub use crate::shard::Shard;
 
@@ -141,6 +143,10 @@ pub struct TopicWishes {
     pub add_partitions: bool,
     /// The topic keeps its restore profile at the end.
     pub keep_profile: bool,
+    /// A snapshot to create topics from, and where it came from; the newest one in the bucket where none is named.
+    pub snapshot: Option<(String, Arc<Snapshot>)>,
+    /// Another cluster to create topics from: those of the same names there.
+    pub config_from: Option<ClientConfig>,
     /// A file that holds the journals too, beside the report.
     pub journal: Option<JournalFile>,
 }
@@ -162,6 +168,8 @@ pub struct Target {
     pub verify_existing: bool,
     /// Everything is read back and compared at the end.
     pub verify: bool,
+    /// A file that holds the report while the restore goes on.
+    pub interim_report: Option<PathBuf>,
     /// The codec; `None` follows each topic's `compression.type`.
     pub compression: Option<Compression>,
     /// Bytes that a batch aims at, compressed.
@@ -183,6 +191,7 @@ impl Target {
             append: false,
             verify_existing: false,
             verify: false,
+            interim_report: None,
             compression: None,
             batch_bytes: 1_000_000,
             topics: TopicWishes::default(),

@@ -86,6 +86,7 @@ pub(crate) async fn restore(shared: Arc<Shared>, task: Arc<PartitionTask>) -> Pa
         },
     };
     Counters::add(&shared.counters.partitions_done, 1);
+    shared.interim.note(&task.target, &report);
     report
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backup::format::MissingTimestamp;
 use backup::inventory::{self, Inventory, NO_PARTITION, PartitionObjects};
 use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
@@ -22,6 +23,7 @@ use crate::profile::{self, ConfigChange};
 use crate::progress::{Event, Phase, Progress};
 use crate::shard;
 use crate::topics;
+use crate::wish::{self, KnownTopic};
 
 /// The version of the plan's schema; it grows with every change that a reader could stumble over.
 pub const PLAN_VERSION: u32 = 1;
@@ -240,6 +242,19 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
                 .collect(),
         });
     }
+    let mut findings = findings(job, &inventory);
+    let unsaid = source.decoding.missing_timestamp == MissingTimestamp::None;
+    for topic in topics.iter().filter(|topic| topic.content.lacks_timestamps && unsaid) {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            message: format!(
+                "the records of {} have no timestamps in the backup, and none are made up: consumers will see none, and \
+                 retention by time cannot tell their age; say --timestamps object (when their object was stored) or \
+                 --timestamps now to give them some",
+                topic.source
+            ),
+        });
+    }
     let names: Vec<&str> = source
         .layout
         .generations()
@@ -253,7 +268,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
         topics,
         unmatched_objects: inventory.unmatched.tally.objects,
         unmatched_samples: inventory.unmatched.samples.clone(),
-        findings: findings(job, &inventory),
+        findings,
         listing,
         inventory: Arc::new(inventory),
     })
@@ -284,7 +299,8 @@ fn findings(job: &Job, inventory: &Inventory) -> Vec<Finding> {
                 severity: Severity::Error,
                 message: format!(
                     "the names of {} objects of {name:?} say no partition, so that nobody knows where their records \
-                     belong",
+                     belong; give the template if the names do say it (--template), or print the records with \
+                     kafka-restore cat and produce them with a client that chooses partitions by key",
                     topic.objects()
                 ),
             });
@@ -295,6 +311,7 @@ fn findings(job: &Job, inventory: &Inventory) -> Vec<Finding> {
 
 async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result<(), RestoreError> {
     let existing = cluster.topics(None).await?;
+    let known = wish::known(job, &plan.inventory, &mut plan.findings).await?;
     for topic in &mut plan.topics {
         let needed = topic
             .partitions
@@ -306,7 +323,9 @@ async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result
             plan_creation(
                 job,
                 topic,
+                known.get(&topic.source),
                 needed,
+                cluster.brokers().len(),
                 existing.iter().map(|topic| topic.name.as_str()),
                 &mut plan.findings,
             );
@@ -314,12 +333,15 @@ async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result
         };
         let count = i32::try_from(metadata.partitions.len()).unwrap_or(i32::MAX);
         plan_partitions(job, topic, count, needed, &mut plan.findings);
-        topic.profile = profile::changes(&topics::configs(cluster, &topic.target).await?, topic.needs_fillers());
+        let configs = topics::configs(cluster, &topic.target).await?;
+        let differences = topics::differences(job, cluster, topic, known.get(&topic.source), count, &configs).await;
+        plan.findings.extend(differences);
+        topic.profile = profile::changes(&configs, topic.needs_fillers());
         let there: Vec<i32> = topic
             .partitions
             .iter()
             .map(|plan| plan.partition)
-            .filter(|number| *number < count)
+            .filter(|number| (0..count).contains(number))
             .collect();
         let logs = log_ranges(cluster, &topic.target, there).await?;
         for partition in &mut topic.partitions {
@@ -334,7 +356,9 @@ async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result
 fn plan_creation<'a>(
     job: &Job,
     topic: &mut TopicPlan,
+    known: Option<&KnownTopic>,
     needed: i32,
+    brokers: usize,
     existing: impl Iterator<Item = &'a str>,
     findings: &mut Vec<Finding>,
 ) {
@@ -348,26 +372,7 @@ fn plan_creation<'a>(
         });
         return;
     }
-    let partitions = wishes.partitions.unwrap_or(needed);
-    if partitions < needed {
-        findings.push(Finding {
-            severity: Severity::Error,
-            message: format!("{target} needs at least {needed} partitions for this backup; --partitions asks for {partitions}"),
-        });
-    } else if wishes.partitions.is_none() {
-        findings.push(Finding {
-            severity: Severity::Warning,
-            message: format!(
-                "{target} will be created with {needed} partitions, the highest one that the backup shows; partitions \
-                 without records leave no objects, so the original may have had more: say --partitions where you know"
-            ),
-        });
-    }
-    topic.create = Some(NewTopic {
-        partitions,
-        replication_factor: wishes.replication_factor,
-        configs: wishes.configs.clone(),
-    });
+    topic.create = Some(wish::creation(wishes, target, known, needed, brokers, findings));
 }
 
 fn plan_partitions(job: &Job, topic: &mut TopicPlan, count: i32, needed: i32, findings: &mut Vec<Finding>) {

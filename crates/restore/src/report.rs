@@ -33,6 +33,10 @@ pub struct Report {
     /// What this run was not allowed to do: commands for somebody who is.
     #[serde(default)]
     pub to_do: Vec<String>,
+    /// Why what follows the records (log starts, the topics' own configuration) could not be done. The same command,
+    /// run again, does it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfinished: Option<String>,
     /// Where the time went.
     pub stages: Stages,
 }

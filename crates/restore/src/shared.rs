@@ -9,6 +9,7 @@ use kafka::cluster::Cluster;
 use kafka::producer::{Producer, ProducerIdentity};
 use tokio_util::sync::CancellationToken;
 
+use crate::interim::Interim;
 use crate::pace::Pace;
 use crate::progress::{Event, Progress, Snapshot};
 use crate::stages::Clock;
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     /// How long brokers may be away.
     pub(crate) patience: Duration,
     pub(crate) counters: Arc<Counters>,
+    /// Where partitions tell how far they are.
+    pub(crate) interim: Interim,
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Arc<dyn Progress>,
 }

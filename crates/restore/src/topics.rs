@@ -16,9 +16,11 @@ use crate::configure::{change, change_and_wait};
 use crate::error::RestoreError;
 use crate::forecast::{self, Expiration, Times};
 use crate::journal::{self, Journal, JournalError, JournalFile};
-use crate::plan::{self, RestorePlan, TopicPlan};
+use crate::job::Job;
+use crate::plan::{self, Finding, RestorePlan, TopicPlan};
 use crate::profile::{self, ConfigValue, Configs};
 use crate::report::{Outcome, Report};
+use crate::wish::{self, KnownTopic};
 
 /// The configuration of a topic, defaults included, without what brokers keep to themselves.
 pub(crate) async fn configs(cluster: &Cluster, topic: &str) -> Result<Configs, RestoreError> {
@@ -327,6 +329,25 @@ async fn put_on(
         }
     }
     Ok(())
+}
+
+/// What is different about a topic that exists from what it should be like.
+pub(crate) async fn differences(
+    job: &Job,
+    cluster: &Cluster,
+    topic: &TopicPlan,
+    known: Option<&KnownTopic>,
+    partitions: i32,
+    configs: &Configs,
+) -> Vec<Finding> {
+    let wishes = &job.target.topics;
+    if known.is_none() && wishes.configs.is_empty() && wishes.partitions.is_none() {
+        return Vec::new();
+    }
+    // What an unfinished restore has changed is no difference.
+    let journal = journal::read(cluster, &topic.target).await.ok().flatten();
+    let originals = journal.map(|journal| journal.originals).unwrap_or_default();
+    wish::differences(wishes, &topic.target, known, partitions, configs, &originals)
 }
 
 async fn log_ends(cluster: &Cluster, topic: &TopicPlan) -> Result<Vec<(i32, i64)>, RestoreError> {

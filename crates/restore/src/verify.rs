@@ -55,6 +55,10 @@ pub struct PartitionVerdict {
     pub different: u64,
     /// The first differences.
     pub differences: Vec<Difference>,
+    /// Null records that consumers still see at offsets without a record in the backup: before the first record where
+    /// the log begins too early, between records where the log cleaner has not been there yet.
+    #[serde(default)]
+    pub fillers: u64,
     /// Why the partition could not be compared to its end.
     pub error: Option<String>,
 }
@@ -64,7 +68,9 @@ impl VerifyReport {
     pub fn is_equal(&self) -> bool {
         self.partitions
             .iter()
-            .all(|partition| partition.different == 0 && partition.error.is_none())
+            .all(|partition| {
+                partition.different == 0 && partition.fillers == 0 && partition.error.is_none()
+            })
     }
 
     /// True where some partition could not be compared.
@@ -135,6 +141,7 @@ pub(crate) async fn compare(
                     equal: 0,
                     different: 0,
                     differences: Vec::new(),
+                    fillers: 0,
                     error: None,
                 };
                 let source = TopicPartition::new(topic.source.as_str(), partition);
@@ -167,6 +174,7 @@ pub(crate) async fn compare(
                     Ok(walk) => {
                         verdict.equal = walk.equal;
                         verdict.different = walk.different;
+                        verdict.fillers = walk.fillers;
                         verdict.differences = walk.differences;
                     }
                     Err(error) => verdict.error = Some(error.to_string()),

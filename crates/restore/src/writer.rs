@@ -15,7 +15,8 @@ use crate::encode::{FILLER_TIMESTAMP, Unencoded};
 use crate::error::RestoreError;
 use crate::exact::{self, GapFiller};
 use crate::partition::{Encoded, PartitionTask};
-use crate::report::PartitionReport;
+use crate::interim::INTERVAL;
+use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
 
 /// What has been given to the producer and is not confirmed yet.
@@ -45,6 +46,8 @@ pub(crate) struct Writer<'a> {
     pending: VecDeque<Pending>,
     /// Of everything that was given to the producer, where it is to be read back.
     digest: Option<Digester>,
+    /// When it was told last how far the partition is.
+    noted: Instant,
     report: &'a mut PartitionReport,
 }
 
@@ -70,6 +73,7 @@ impl<'a> Writer<'a> {
             is_rolling: false,
             pending: VecDeque::new(),
             digest: task.verify.then(|| Digester::new(task.exact)),
+            noted: Instant::now(),
             report,
         }
     }
@@ -304,6 +308,14 @@ impl<'a> Writer<'a> {
             }
             Counters::add(&self.shared.counters.records_done, pending.records);
             Counters::add(&self.shared.counters.payload_bytes_done, pending.payload_bytes);
+        }
+        if self.shared.interim.is_wanted() && self.noted.elapsed() >= INTERVAL {
+            self.noted = Instant::now();
+            let so_far = PartitionReport {
+                outcome: Outcome::Interrupted,
+                ..self.report.clone()
+            };
+            self.shared.interim.note(&self.task.target, &so_far);
         }
     }
 }

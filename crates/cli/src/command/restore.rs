@@ -58,9 +58,10 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         jiff::Timestamp::now(),
     ));
     let settings = JobSettings::resolve(&arguments.job, context.file)?;
-    let job = settings
+    let mut job = settings
         .open(Some(Arc::clone(&rejects) as Arc<dyn RejectSink>))
         .await?;
+    job.target.interim_report = arguments.report.clone();
     context.announce(&arguments.job.topics);
     if arguments.dry_run {
         return plan::print(&job, arguments.json, context).await;
@@ -98,7 +99,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             .printer
             .warn(&format!("what could not be read is kept in {}", path.display()));
     }
-    outcome(&report)
+    outcome(&report, context.stop.is_cancelled())
 }
 
 /// Writes the report whole or not at all: a crash must not leave half of one under its name.
@@ -117,7 +118,8 @@ fn write(path: &Path, report: &Report) -> anyhow::Result<()> {
         })
 }
 
-fn outcome(report: &Report) -> Result<Outcome, CommandError> {
+/// How it ended; `stopped` where the user has asked for that.
+fn outcome(report: &Report, stopped: bool) -> Result<Outcome, CommandError> {
     let mut failed = 0_u64;
     let (mut interrupted, mut again) = (false, false);
     for (_, partition) in report.partitions() {
@@ -145,6 +147,16 @@ fn outcome(report: &Report) -> Result<Outcome, CommandError> {
             hints: vec![hint.to_owned()],
         });
     }
+    if let Some(reason) = report.unfinished.as_ref().filter(|_| !interrupted && !stopped) {
+        return Err(CommandError {
+            kind: Kind::Failed,
+            error: anyhow::anyhow!("the records are restored, and what follows could not be done: {reason}"),
+            hints: vec![
+                "Run the same command again: it finds the records there and does the rest.".to_owned(),
+            ],
+        });
+    }
+    interrupted |= report.unfinished.is_some();
     Ok(match (interrupted, report.has_losses()) {
         (true, _) => Outcome::Interrupted,
         (false, true) => Outcome::Findings,

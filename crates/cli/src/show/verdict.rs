@@ -10,10 +10,11 @@ use crate::text::{count, duration, plural, table};
 /// The whole comparison.
 pub(crate) fn verdict(report: &VerifyReport) -> String {
     let rows = report.partitions.iter().map(|partition| {
-        let state = match (&partition.error, partition.different) {
-            (Some(_), _) => "not compared",
-            (None, 0) => "equal",
-            (None, _) => "different",
+        let state = match (&partition.error, partition.different, partition.fillers) {
+            (Some(_), ..) => "not compared",
+            (None, 0, 0) => "equal",
+            (None, 0, _) => "equal, with fillers",
+            (None, ..) => "different",
         };
         vec![
             partition.target.clone(),
@@ -38,6 +39,15 @@ pub(crate) fn verdict(report: &VerifyReport) -> String {
             .saturating_sub(partition.differences.len() as u64);
         if unshown > 0 {
             let _ = writeln!(text, "{place}: more differences, not shown: {}", count(unshown));
+        }
+        if partition.fillers > 0 {
+            let _ = writeln!(
+                text,
+                "{place}: {} that fill missing offsets are still to be seen: where they lie before the first record, the \
+                 same restore command makes the log begin there again; where they lie between records, the log cleaner \
+                 has not been there yet",
+                plural(partition.fillers, "null record")
+            );
         }
         if let Some(error) = &partition.error {
             let _ = writeln!(text, "{place}: not compared to its end: {error}");
@@ -82,6 +92,7 @@ mod tests {
                     target: "\"b\"".into(),
                 })
                 .collect(),
+            fillers: 0,
             error: error.map(str::to_owned),
         };
         let report = VerifyReport {

@@ -11,6 +11,7 @@ mod kafka_trouble;
 mod local_backup;
 mod restore;
 mod resume;
+mod rights;
 mod storages;
 mod trouble;
 mod usage;

@@ -179,6 +179,10 @@ async fn stands_exact(
         Err(error) if is_damage(&error) => return Ok(true),
         block => block?,
     };
+    let tolerance = Tolerance {
+        any_timestamp: Tolerance::of_own(&topic.content.decoding).any_timestamp,
+        ..Tolerance::csv()
+    };
     let mut index = 0;
     for record in records {
         loop {
@@ -199,7 +203,7 @@ async fn stands_exact(
         }
         let same = block.as_ref().is_some_and(|found| {
             let backup = found.get(index);
-            backup.offset == record.offset && content_difference(backup, record, Tolerance::csv()).is_none()
+            backup.offset == record.offset && content_difference(backup, record, tolerance).is_none()
         });
         if !same {
             return Ok(false);

@@ -2,9 +2,10 @@
 //!
 //! [`source`] reads committed offsets from wherever they are left: a snapshot, the text of Kafka's own tool, a backup of
 //! `__consumer_offsets`. [`translate`] gives each the place of the first record at or after it in the target.
-//! [`apply`](mod@apply) commits them, to groups without members only, reads them back, and can undo it.
+//! [`gather`] looks for what is not at hand. [`apply`](mod@apply) commits them, to groups without members only, reads them back, and can undo it.
 
 pub mod apply;
+pub mod gather;
 pub mod source;
 pub mod translate;
 

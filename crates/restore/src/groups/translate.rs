@@ -156,6 +156,14 @@ impl Translation {
 
 /// A map that goes on where an earlier run's ended.
 fn joined(earlier: Option<(OffsetMap, Option<i64>)>, later: &OffsetMap, resumed_at: Option<i64>) -> Places {
+    // A run that went on and had to look at everything before knows it all.
+    let begin = later.runs().first().map_or(i64::MAX, |run| run.target);
+    if resumed_at.is_some_and(|resumed_at| begin < resumed_at) {
+        return Places::Mapped {
+            map: later.clone(),
+            known_from: None,
+        };
+    }
     let (mut map, mut known_from) = earlier.unwrap_or_default();
     let end = map.runs().last().map_or(0, |run| run.target_end());
     // Where the later run went on behind the end of what is known, records between are not known.
