@@ -154,8 +154,24 @@ pub struct Decoding {
     /// whose unencoded value is the last field, and used for nothing else.
     #[serde(default)]
     pub one_record_per_object: bool,
+    /// The timestamp of records that were stored without one.
+    #[serde(default)]
+    pub missing_timestamp: MissingTimestamp,
     /// The longest single record that is accepted, in bytes of the unwrapped file; at most 1 GiB.
     pub max_record_bytes: usize,
+}
+
+/// The timestamp that a record gets where the sink did not store its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MissingTimestamp {
+    /// None: [`NO_TIMESTAMP`](record::NO_TIMESTAMP).
+    #[default]
+    None,
+    /// When its object was last modified, as the store says.
+    Object,
+    /// This one, in milliseconds since 1970.
+    At(i64),
 }
 
 impl Decoding {
@@ -178,6 +194,7 @@ impl Default for Decoding {
             csv_empty_value: EmptyField::default(),
             csv_final_newline: FinalNewline::default(),
             one_record_per_object: false,
+            missing_timestamp: MissingTimestamp::default(),
             max_record_bytes: 64 << 20,
         }
     }

@@ -19,6 +19,7 @@ use super::object::{Source, footprint};
 use super::options::{OnBadRecord, StreamOptions};
 use super::statistics::StreamStatistics;
 use super::{StreamContext, StreamError, StreamErrorKind, start};
+use crate::format::MissingTimestamp;
 use crate::format::{ObjectError, Rejected};
 use crate::inventory::PartitionObjects;
 
@@ -244,7 +245,8 @@ impl PartitionStream {
             && loaded.facts.last < bound
             && self.output.is_none()
             && loaded.block.used_bytes() >= self.options.block_bytes / 8
-            && self.wants_all_times(&loaded.facts);
+            && self.wants_all_times(&loaded.facts)
+            && !(loaded.facts.timeless && self.gives_timestamps());
         self.heap.pop();
         if passes {
             let Some(loaded) = self.slots[slot].as_mut().and_then(Cursor::unload) else {
@@ -273,6 +275,11 @@ impl PartitionStream {
             .min()
             .unwrap_or(i64::MAX);
         to.min(next).min(second)
+    }
+
+    /// True where records without a timestamp get one.
+    fn gives_timestamps(&self) -> bool {
+        self.options.decoding.missing_timestamp != MissingTimestamp::None
     }
 
     fn wants_all_times(&self, facts: &Facts) -> bool {
@@ -347,11 +354,19 @@ impl PartitionStream {
     }
 
     /// Gives one record; true where the output is full then.
-    pub(super) fn give(&mut self, record: RecordRef<'_>, index: usize) -> bool {
+    pub(super) fn give(&mut self, mut record: RecordRef<'_>, index: usize) -> bool {
         self.passed(record.offset, index);
         if !self.options.wants_time(record.timestamp) {
             self.statistics.outside_times += 1;
             return false;
+        }
+        if record.timestamp == record::NO_TIMESTAMP {
+            // Only here, behind the comparison of records that stand in several objects.
+            record.timestamp = match self.options.decoding.missing_timestamp {
+                MissingTimestamp::None => record::NO_TIMESTAMP,
+                MissingTimestamp::Object => self.objects.get(index).last_modified,
+                MissingTimestamp::At(timestamp) => timestamp,
+            };
         }
         let statistics = &mut self.statistics;
         statistics.records += 1;

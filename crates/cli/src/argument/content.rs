@@ -55,12 +55,33 @@ pub(crate) struct ContentArguments {
     /// What an empty csv value was: csv cannot tell. [default: null]
     #[arg(long, value_name = "WHAT", value_parser = choice(EMPTY_FIELDS), help_heading = heading::CONTENT)]
     pub(crate) csv_empty_value: Option<EmptyField>,
+
+    /// Which timestamps records get that were stored without one. [default: none]
+    #[arg(long, value_name = "WHICH", value_parser = choice(TIMESTAMPS), help_heading = heading::CONTENT)]
+    pub(crate) timestamps: Option<Timestamps>,
 }
 
 /// The reason alone: clap says what the text was.
 fn template(text: &str) -> Result<NameTemplate, String> {
     NameTemplate::new(text).map_err(|error| error.reason)
 }
+
+/// The timestamps of records that were stored without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Timestamps {
+    /// When the object was stored.
+    Object,
+    /// When the run began.
+    Now,
+    /// None at all.
+    None,
+}
+
+const TIMESTAMPS: &[Choice<Timestamps>] = &[
+    ("object", "when their object was stored last", Timestamps::Object),
+    ("now", "when this run began", Timestamps::Now),
+    ("none", "no timestamp", Timestamps::None),
+];
 
 const FIELDS: &[Choice<Field>] = &[
     ("key", "the record's key", Field::Key),

@@ -1,10 +1,10 @@
 //! How the files were written, as far as a person said.
 
-use backup::format::Decoding;
+use backup::format::{Decoding, MissingTimestamp};
 use backup::layout::NameTemplate;
 use backup::stream::{OnBadRecord, OnConflict};
 
-use crate::argument::content::ContentArguments;
+use crate::argument::content::{ContentArguments, Timestamps};
 use crate::argument::safety::TroubleArguments;
 
 /// How the files were written, and what to do where they are wrong.
@@ -60,8 +60,17 @@ impl Content {
             value_as: said.value_as.or(known.value_as),
             header_as: said.header_as.or(known.header_as),
             csv_empty_key: said.csv_empty_key.unwrap_or(known.csv_empty_key),
+            missing_timestamp: said.timestamps.map_or(known.missing_timestamp, missing_timestamp),
             csv_empty_value: said.csv_empty_value.unwrap_or(known.csv_empty_value),
             ..known
         }
+    }
+}
+
+fn missing_timestamp(timestamps: Timestamps) -> MissingTimestamp {
+    match timestamps {
+        Timestamps::Object => MissingTimestamp::Object,
+        Timestamps::Now => MissingTimestamp::At(jiff::Timestamp::now().as_millisecond()),
+        Timestamps::None => MissingTimestamp::None,
     }
 }

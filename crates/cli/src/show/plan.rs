@@ -185,6 +185,7 @@ mod tests {
             content: TopicContent {
                 formats: vec![(Format::Csv, 3), (Format::Jsonl, 1)],
                 guesses: vec!["the csv fields are key,value,offset,timestamp".into()],
+                lacks_timestamps: false,
                 decoding: Arc::default(),
             },
             create: None,
