@@ -21,7 +21,8 @@ pub(crate) fn judge(
 ) -> Result<Verdict> {
     let expected = stored(set, set.truth()?, &expectation.outcome);
     let wanted_status = match expectation.outcome {
-        Outcome::Complete | Outcome::WithoutObjects(_) | Outcome::LatestState => 0,
+        Outcome::Complete | Outcome::WithoutObjects(_) | Outcome::Beginning | Outcome::LatestState => 0,
+        Outcome::WithFindings(_) => 3,
         Outcome::Damaged | Outcome::Refused => 1,
     };
     if status.code() != Some(wanted_status) {
@@ -29,12 +30,17 @@ pub(crate) fn judge(
     }
     let fidelity = expectation.fidelity;
     Ok(match &expectation.outcome {
-        Outcome::Complete | Outcome::WithoutObjects(_) => match compare(&expected, restored, fidelity) {
+        Outcome::Complete | Outcome::WithoutObjects(_) | Outcome::WithFindings(_) => match compare(&expected, restored, fidelity) {
             Ok(()) => Ok(format!("{} records", restored.len())),
             Err(difference) => Err(difference.to_string()),
         },
         Outcome::Damaged => match compare_prefix(&expected, restored, fidelity) {
             Ok(()) => cut_partitions(set, &expected, restored),
+            Err(difference) => Err(difference.to_string()),
+        },
+        Outcome::Beginning => match compare_prefix(&expected, restored, fidelity) {
+            Ok(()) if restored.is_empty() => Err("nothing was restored".into()),
+            Ok(()) => Ok(format!("{} records, all that is there", restored.len())),
             Err(difference) => Err(difference.to_string()),
         },
         Outcome::LatestState => latest_state(set, &expected, restored, expectation),
@@ -49,7 +55,7 @@ fn stored(set: &GoldenSet, mut truth: Vec<TruthRecord>, outcome: &Outcome) -> Ve
     if isolation.is_some_and(|level| level == "read_committed") {
         truth.retain(|record| !set.aborted(record));
     }
-    if let Outcome::WithoutObjects(keys) = outcome {
+    if let Outcome::WithoutObjects(keys) | Outcome::WithFindings(keys) = outcome {
         for (topic, partition, from, to) in keys.iter().filter_map(|key| range_of(set, key)) {
             truth.retain(|record| {
                 record.topic != topic || record.partition != partition || !(from..to).contains(&record.offset)

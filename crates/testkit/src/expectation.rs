@@ -16,6 +16,11 @@ pub enum Outcome {
     Damaged,
     /// Exit status 0 with records missing that were in these objects; nothing in the backup proves the loss.
     WithoutObjects(Vec<String>),
+    /// Exit status 3 with records missing that were in these objects; the backup shows where, and the report tells it.
+    WithFindings(Vec<String>),
+    /// Exit status 0 with the first records of each partition only: valid files of a sink that got stuck. Nothing in
+    /// them proves that more was to come.
+    Beginning,
     /// Only the latest record of each key was stored: compared are the records that the objects hold.
     LatestState,
     /// Two sources under one name, or two lives of one topic: the tool must refuse (exit status 1).
@@ -38,15 +43,15 @@ fn exception(name: &str) -> Option<Outcome> {
         "derived-csv-bad-base64" | "derived-csv-cut" | "derived-gzip-bitflip" | "derived-gzip-truncated" => {
             Outcome::Damaged
         }
-        // Zero bytes are what no connector writes, so this is damage that the tool sees.
-        "derived-empty-object" => Outcome::Damaged,
         // The framing has no end mark; what is left ends in the middle of a line.
         "derived-snappy-block-cut" => Outcome::Damaged,
         "gcs-recreated-topic" | "gcs-router-merged" => Outcome::Refused,
         "gcs-bytekey-latest" | "gcs-key-latest" | "gcs-key-literal-placeholder" | "s3-tpkey-latest-jsonl" => {
             Outcome::LatestState
         }
-        _ if name.starts_with("broken-") || name.starts_with("mixed-avro-") => Outcome::Damaged,
+        // An Avro container that ends behind a block is whole; so is a Parquet file with its footer.
+        "mixed-avro-headers" | "mixed-avro-headers-firstnone" | "head-gcs-parquet-snappy" => Outcome::Beginning,
+        _ if name.starts_with("broken-") => Outcome::Damaged,
         _ => return None,
     })
 }
@@ -57,6 +62,13 @@ fn headers_are_a_map(set: &GoldenSet) -> bool {
         set.connector.get("format.output.type").map(String::as_str),
         Some("avro" | "parquet")
     )
+}
+
+/// True where values were JSON with its schema in every message, of which the sink kept the payload only.
+fn values_lost_their_schema(set: &GoldenSet) -> bool {
+    let has = |name: &str, what: &str| set.connector.get(name).is_some_and(|value| value == what);
+    has("value.converter", "org.apache.kafka.connect.json.JsonConverter")
+        && !has("value.converter.schemas.enable", "false")
 }
 
 /// What a restore of the set must give, with offsets compared as told.
@@ -71,10 +83,17 @@ pub fn expectation(set: &GoldenSet, offsets: Offsets) -> Expectation {
             .collect()
     };
     let (lost, ambiguous) = (words("lost"), words("ambiguous_null_empty"));
-    let lost_is = |word: &str| lost.contains(&word);
+    // `format.output.fields` has the last word: without an envelope the value is all that is there.
+    let written = set.connector.get("format.output.fields");
+    let not_written = |word: &str| {
+        written.is_some_and(|fields| ["key", "offset", "timestamp"].contains(&word) && !fields.split(',').any(|field| field.trim() == word))
+    };
+    let lost_is = |word: &str| lost.contains(&word) || not_written(word);
     let field = |name: &str| {
         if lost_is(name) {
             Field::Lost
+        } else if name == "value" && values_lost_their_schema(set) {
+            Field::JsonPayload
         } else if about["decode"][name] == "json"
             || (name == "value" && lost.iter().any(|lost| lost.contains("original bytes")))
         {
@@ -105,9 +124,12 @@ pub fn expectation(set: &GoldenSet, offsets: Offsets) -> Expectation {
             offsets
         },
     };
-    let outcome = exception(&set.name).unwrap_or_else(|| match set.meta["damage"]["deleted"].as_str() {
-        Some(key) => Outcome::WithoutObjects(vec![key.to_string()]),
-        None => Outcome::Complete,
+    let damage = |what: &str| set.meta["damage"][what].as_str().map(|key| vec![key.to_string()]);
+    let outcome = exception(&set.name).unwrap_or_else(|| match (damage("deleted"), damage("emptied")) {
+        (Some(keys), _) => Outcome::WithoutObjects(keys),
+        // Zero bytes are what no sink writes in these formats, so this is a loss that shows.
+        (None, Some(keys)) => Outcome::WithFindings(keys),
+        (None, None) => Outcome::Complete,
     });
     Expectation { outcome, fidelity }
 }
@@ -160,10 +182,25 @@ mod tests {
     }
 
     #[test]
+    fn a_schema_in_every_message_is_not_stored() {
+        assert_eq!(of("s3-jsonl-struct").fidelity.value, Field::JsonPayload);
+        let bare = of("gcs-avro-struct-noenvelope").fidelity;
+        assert_eq!(
+            (bare.key, bare.value, bare.timestamps, bare.offsets),
+            (Field::Lost, Field::JsonPayload, false, Offsets::Ignored)
+        );
+    }
+
+    #[test]
     fn damage_and_refusals_are_declared() {
         assert_eq!(of("derived-gzip-truncated").outcome, Outcome::Damaged);
         assert_eq!(of("broken-csv-null-header").outcome, Outcome::Damaged);
         assert_eq!(of("gcs-key-latest").outcome, Outcome::LatestState);
+        assert_eq!(of("mixed-avro-headers").outcome, Outcome::Beginning);
+        assert_eq!(
+            of("derived-empty-object").outcome,
+            Outcome::WithFindings(vec!["orders-0-130".into()])
+        );
         assert_eq!(of("gcs-router-merged").outcome, Outcome::Refused);
         assert_eq!(
             of("derived-lost-object").outcome,
