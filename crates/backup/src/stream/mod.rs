@@ -5,7 +5,8 @@
 //! Reading ahead, unwrapping and decoding go on beside the consumer, as far as the [`MemoryBudget`] lets them.
 //!
 //! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
-//! - `object`: one object as a source of blocks. `fetch`: one range of it. `seekable`: Parquet's way.
+//! - `object`: one object as a source of blocks. `fetch`: one range of it. `seekable`: Parquet's way. `recognition`:
+//!   one that is read again.
 //! - `merge`: the stream itself. `members`: who takes part in it. `cursor`: one of them. `resolve`: several records
 //!   at one offset. `start`: where to begin in the middle.
 
@@ -20,6 +21,7 @@ mod members;
 mod merge;
 mod object;
 mod options;
+mod recognition;
 mod resolve;
 mod seekable;
 mod start;

@@ -10,7 +10,8 @@ use record::RecordBlock;
 
 use super::block::{Facts, examine};
 use super::budget::Charge;
-use super::object::{DECODER_BYTES, Failure, Reader, Recognition};
+use super::object::{DECODER_BYTES, Failure, Reader};
+use super::recognition::Recognition;
 use crate::format::{ObjectError, ParquetDecoder, ParquetStep, Rejected};
 use crate::storage::ObjectMeta;
 

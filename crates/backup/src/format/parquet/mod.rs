@@ -11,6 +11,7 @@
 mod footer;
 mod pages;
 mod rows;
+mod segments;
 mod thrift;
 mod value;
 
@@ -25,13 +26,13 @@ use ::parquet::arrow::arrow_reader::{
 use ::parquet::basic::Encoding;
 use ::parquet::errors::ParquetError;
 use ::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder};
-use ::parquet::file::reader::{ChunkReader, Length};
 use arrow_array::RecordBatch;
 use arrow_schema::Schema as ArrowSchema;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use record::RecordBlock;
 
 use self::rows::Rows;
+use self::segments::Segments;
 use super::{Decoding, Format, Notes, ObjectError, ObjectHints, Rejected, Stage, is_full};
 
 /// What is asked for at a file's end at first: most footers are shorter.
@@ -95,53 +96,6 @@ struct Reading {
     reader: ParquetRecordBatchReader,
     batch: Option<RecordBatch>,
     row: usize,
-}
-
-/// Bytes of the object that are here.
-#[derive(Clone, Default)]
-struct Segments {
-    base: u64,
-    size: u64,
-    list: Vec<(u64, Bytes)>,
-}
-
-impl Segments {
-    fn get(&self, range: &Range<u64>) -> Option<Bytes> {
-        self.list.iter().find_map(|(start, bytes)| {
-            let from = usize::try_from(range.start.checked_sub(*start)?).ok()?;
-            let to = usize::try_from(range.end.checked_sub(*start)?).ok()?;
-            (from <= to && to <= bytes.len()).then(|| bytes.slice(from..to))
-        })
-    }
-}
-
-impl Length for Segments {
-    fn len(&self) -> u64 {
-        self.size
-    }
-}
-
-/// Reads a file from its own start, wherever that is in the object.
-impl ChunkReader for Segments {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let start = start.saturating_add(self.base);
-        let rest = self.list.iter().find_map(|(first, bytes)| {
-            let from = usize::try_from(start.checked_sub(*first)?).ok()?;
-            (from <= bytes.len()).then(|| bytes.slice(from..))
-        });
-        match rest {
-            Some(bytes) => Ok(bytes.reader()),
-            None => Err(ParquetError::EOF(format!("there is nothing at byte {start}"))),
-        }
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let start = start.saturating_add(self.base);
-        self.get(&(start..start.saturating_add(length as u64)))
-            .ok_or_else(|| ParquetError::EOF(format!("there are no {length} bytes at byte {start}")))
-    }
 }
 
 /// What went wrong, where in the object.
