@@ -330,3 +330,97 @@ fn nothing_asked_for_is_no_restore() {
         .run(&["restore", "--from", "backup", "-t", "nothing"]);
     assert_says(&output, 2, &["--bootstrap-server"]);
 }
+
+#[test]
+fn an_older_kafka_too() {
+    let broker = testkit::broker::Broker::shared(testkit::broker::KafkaVersion::V3_9);
+    let backup = Backup::new(
+        "older",
+        Shape {
+            first: 9,
+            gap_every: 11,
+            ..Shape::SMALL
+        },
+    );
+    let bootstrap = broker.bootstrap();
+    for (mode, expected) in [("map", backup.contiguous()), ("exact", backup.records.clone())] {
+        let (target, rename) = (format!("older-{mode}"), format!("older=older-{mode}"));
+        let more = ["--offsets", mode, "--rename", &rename, "--verify"];
+        let output = backup.environment.run(&backup.arguments(&bootstrap, &more));
+        assert_says(&output, 0, &["read back and equal"]);
+        assert_holds(broker, &target, &renamed(&expected, &target));
+    }
+}
+
+#[test]
+fn a_topics_own_configuration_is_there_again_at_the_end() {
+    let backup = Backup::new("configured", Shape::SMALL);
+    let own = [
+        ("retention.ms", "3000000000000"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("compression.type", "zstd"),
+        ("cleanup.policy", "compact,delete"),
+    ];
+    consumer::create_topic(&broker().internal_bootstrap(), "configured", 3, &own).unwrap();
+    let output = backup.restore(&["--offsets", "map", "--verify"]);
+    assert_says(&output, 0, &["read back and equal"]);
+    // LogAppendTime would have replaced every timestamp.
+    assert_holds(broker(), "configured", &backup.contiguous());
+    let bootstrap = broker().bootstrap();
+    let mut plan = vec!["plan", "--json", "--progress", "none"];
+    plan.extend(backup.places(&bootstrap));
+    let output = backup.environment.run(&plan);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let profile = plan["topics"][0]["profile"].as_array().unwrap();
+    let original = |name: &str| {
+        let change = profile.iter().find(|change| change["name"] == name);
+        change.and_then(|change| change["original"].as_str())
+    };
+    for (name, value) in own.iter().filter(|(name, _)| *name != "compression.type") {
+        assert_eq!(original(name), Some(*value), "{plan}");
+    }
+}
+
+#[test]
+fn objects_that_disagree_about_a_record() {
+    let backup = Backup::new(
+        "disagreed",
+        Shape {
+            partitions: 1,
+            ..Shape::SMALL
+        },
+    );
+    // The connector was set back to offset 15 and met other records there.
+    let mut other = backup.records[15..20].to_vec();
+    for record in &mut other {
+        record.value = Some(b"another life".to_vec());
+    }
+    let lines: String = other.iter().map(crate::backups::csv_line).collect();
+    backup.environment.write("backup/disagreed-0-15", lines);
+    for (first, seconds) in [(10, 1_600_000_000), (15, 1_700_000_000)] {
+        let path = backup
+            .environment
+            .folder()
+            .join(format!("backup/disagreed-0-{first}"));
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+            .unwrap();
+    }
+    let output = backup.restore(&["--offsets", "map"]);
+    let words = [
+        "two different records with offset 15",
+        "disagreed-0-10",
+        "disagreed-0-15",
+    ];
+    assert_says(&output, 1, &words);
+    assert_holds(broker(), "disagreed", &backup.records[..15]);
+    let mut newest = backup.records.clone();
+    newest[15..20].clone_from_slice(&other);
+    for (how, expected) in [("first", &backup.records), ("newest", &newest)] {
+        let (target, rename) = (format!("disagreed-{how}"), format!("disagreed=disagreed-{how}"));
+        let output = backup.restore(&["--offsets", "map", "--on-conflict", how, "--rename", &rename]);
+        assert!(matches!(output.status.code(), Some(0 | 3)), "{}", talk(&output));
+        assert!(talk(&output).contains("settled as asked: 5"), "{}", talk(&output));
+        assert_holds(broker(), &target, &renamed(expected, &target));
+    }
+}
