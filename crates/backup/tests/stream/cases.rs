@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use kafka_restore_backup::storage::faults::{Fault, Faulty, Occasion};
+use kafka_restore_backup::format::{Decoding, Field, MissingTimestamp};
 use kafka_restore_backup::storage::{StorageErrorKind, Store};
 use kafka_restore_backup::stream::{OnConflict, PartitionStream, StreamErrorKind, Suspicion};
 
@@ -331,4 +332,43 @@ async fn a_stream_can_be_dropped_and_cancelled_at_any_time() {
     all_given_back(&context).await;
     let stream = PartitionStream::new(&context, partition(), backup.objects(), wanted);
     assert_eq!(read_all(stream).await.offsets(), Vec::from_iter(0..1_530));
+}
+
+#[tokio::test]
+async fn records_without_a_timestamp_get_the_one_that_is_asked_for() {
+    let lines = |offsets: std::ops::Range<i64>| {
+        let lines: Vec<String> = offsets.map(|offset| format!("{offset},AAAA")).collect();
+        lines.join("\n").into_bytes()
+    };
+    let mut backup = Backup::default();
+    // The two share records: what they get must not make them differ.
+    backup.add(0, "", lines(0..2_000), 7_000);
+    backup.add(1_990, "", lines(1_990..2_005), 9_000);
+    for (missing_timestamp, first, last) in [
+        (MissingTimestamp::None, -1, -1),
+        (MissingTimestamp::Object, 7_000, 9_000),
+        (MissingTimestamp::At(5), 5, 5),
+    ] {
+        let mut options = options();
+        options.decoding = Arc::new(Decoding {
+            fields: Some(vec![Field::Offset, Field::Value]),
+            missing_timestamp,
+            ..Decoding::default()
+        });
+        let outcome = backup.read(options).await.complete();
+        assert_eq!(outcome.offsets(), Vec::from_iter(0..2_005));
+        let time = |index: usize| outcome.records[index].timestamp;
+        assert_eq!((time(0), time(1_989), time(2_004)), (first, first, last));
+        assert_eq!(outcome.statistics.duplicates, 10);
+    }
+
+    // Records that have one keep it.
+    let mut backup = Backup::default();
+    backup.add(0, "", csv(&records(0..5)), 7_000);
+    let mut options = options();
+    options.decoding = Arc::new(Decoding {
+        missing_timestamp: MissingTimestamp::At(5),
+        ..(*options.decoding).clone()
+    });
+    assert_eq!(backup.read(options).await.complete().records, records(0..5));
 }
