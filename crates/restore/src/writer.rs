@@ -131,7 +131,8 @@ impl<'a> Writer<'a> {
         let asked = Instant::now();
         self.producer.flush().await?;
         clock.waited_for_brokers(asked);
-        Ok(())
+        // Here too, as the backup may have ended in an error: then nobody else does it.
+        self.trim().await
     }
 
     /// The digest of everything that was given to the producer, in the end.
