@@ -210,10 +210,14 @@ impl Reader {
                 .value_with(|out| write(raw, interpretation, scratch, out).map(|count| *lone += count))
                 .map_err(|reason| format!("the value {reason}"))?;
         }
-        let interpretation = self.interpretations.header;
         for spans in headers {
             let name = &line[spans.name.0..spans.name.1];
             let raw = &line[spans.value.0..spans.value.1];
+            // SimpleHeaderConverter took texts for numbers, truth values, lists: JSON text is the nearest there is.
+            let interpretation = match self.interpretations.header {
+                Interpretation::String if !raw.starts_with('"') => Interpretation::Json,
+                interpretation => interpretation,
+            };
             let value = Some(raw).filter(|raw| !matches!(*raw, "" | "null"));
             if value.is_some() {
                 self.count(interpretation);

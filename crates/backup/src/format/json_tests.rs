@@ -414,3 +414,13 @@ proptest! {
         prop_assert_eq!(one.error.map(|error| error.byte_offset), whole.error.map(|error| error.byte_offset));
     }
 }
+
+#[test]
+fn header_values_whose_type_the_sink_guessed_become_text() {
+    let line = br#"{"headers":[{"key":"b","value":true},{"key":"n","value":1.5},{"key":"s","value":"x"},{"key":"z","value":null}],"offset":0,"value":"v","key":null}"#;
+    let decoded = both(&reading(Format::Jsonl, Interpretation::String), line);
+    assert!(decoded.error.is_none());
+    let texts: Vec<Option<Vec<u8>>> = decoded.rows[0].4.iter().map(|(_, value)| value.clone()).collect();
+    assert_eq!(texts, [some("true"), some("1.5"), some("x"), None]);
+    assert_eq!(decoded.notes.json_texts, 2);
+}

@@ -13,9 +13,11 @@ use super::heading;
 pub(crate) struct ContentArguments {
     /// The sink connector's own configuration: a JSON or properties file, or its Connect REST address.
     ///
-    /// Template, fields, encodings and converters are taken from it; the options below win over it.
+    /// Template, fields, encodings and converters are taken from it; the options below win over it. Several, where the
+    /// names changed over the years: all of them are found, and what the configurations do not agree on is told from
+    /// each object.
     #[arg(long, value_name = "FILE|URL", help_heading = heading::CONTENT)]
-    pub(crate) connector_config: Option<String>,
+    pub(crate) connector_config: Vec<String>,
 
     /// The template of the objects' names, as in the connector's file.name.template.
     #[arg(long, value_name = "TEMPLATE", value_parser = template, help_heading = heading::CONTENT)]

@@ -35,9 +35,9 @@ impl Content {
         }
     }
 
-    /// The connector's own configuration: a file or its REST address.
-    pub(crate) fn connector_config(&self) -> Option<&str> {
-        self.said.connector_config.as_deref()
+    /// The connector's own configurations: files or REST addresses.
+    pub(crate) fn connector_configs(&self) -> &[String] {
+        &self.said.connector_config
     }
 
     /// The template of the objects' names.

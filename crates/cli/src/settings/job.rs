@@ -62,16 +62,18 @@ impl Backup {
     /// Opens the store and reads the connector's configuration where one is named. No request is made to the
     /// store yet.
     pub(crate) async fn open(self, rejected: Option<Arc<dyn RejectSink>>) -> anyhow::Result<Source> {
-        let connector = match self.content.connector_config() {
-            Some(place) => Some(connector::read(place).await?),
-            None => None,
-        };
-        let known = connector
-            .as_ref()
-            .map_or_else(Decoding::default, ConnectorSettings::decoding);
+        let mut connectors = Vec::new();
+        for place in self.content.connector_configs() {
+            connectors.push(connector::read(place).await?);
+        }
+        let known = connectors
+            .iter()
+            .map(ConnectorSettings::decoding)
+            .reduce(common)
+            .unwrap_or_default();
         Ok(Source {
             store: backup::storage::open(&self.storage)?,
-            layout: self.layout(connector.as_ref())?,
+            layout: self.layouts(&connectors)?,
             decoding: self.content.decoding(known),
             on_conflict: self.content.on_conflict,
             on_bad_record: self.content.on_bad_record,
@@ -80,6 +82,19 @@ impl Backup {
             records: self.records,
             rejected,
         })
+    }
+
+    /// Everything that one of the connectors' configurations says of names.
+    fn layouts(&self, connectors: &[ConnectorSettings]) -> anyhow::Result<Layout> {
+        let (first, others) = match connectors.split_first() {
+            Some((first, others)) => (Some(first), others),
+            None => (None, connectors),
+        };
+        let mut layout = self.layout(first)?;
+        for connector in others {
+            layout = layout.and(self.layout(Some(connector))?);
+        }
+        Ok(layout)
     }
 
     /// How objects are named: as the template says, or else the connector, or else by default. The prefix given
@@ -102,6 +117,22 @@ impl Backup {
             None => Layout::default_names(prefix),
         }
         .or_folder())
+    }
+}
+
+/// What two configurations of a connector agree on; the rest is told from the objects.
+fn common(one: Decoding, other: Decoding) -> Decoding {
+    Decoding {
+        format: one.format.filter(|_| one.format == other.format),
+        fields: match one.fields == other.fields {
+            true => one.fields,
+            false => None,
+        },
+        key_as: one.key_as.filter(|_| one.key_as == other.key_as),
+        value_as: one.value_as.filter(|_| one.value_as == other.value_as),
+        header_as: one.header_as.filter(|_| one.header_as == other.header_as),
+        one_record_per_object: one.one_record_per_object && other.one_record_per_object,
+        ..one
     }
 }
 
