@@ -154,7 +154,12 @@ fn folder_of(path: &Path) -> Result<(PathBuf, Option<TempDir>)> {
 /// Restores one set into fresh topics and judges what stands there.
 fn restore(binary: &Path, broker: &Broker, storage: &Storage, set: &GoldenSet) -> Result<Ending> {
     let bootstrap = broker.bootstrap();
-    let topics = set.topics();
+    let expected: Expectation = expectation(set, Offsets::Ignored);
+    let mut topics = set.topics();
+    if expected.outcome == Outcome::Beginning {
+        // A topic that has no object yet is not found, which is an error.
+        topics.retain(|(topic, _)| set.objects.iter().any(|object| verdict::is_of_topic(&object.key, topic)));
+    }
     for (topic, partitions) in &topics {
         project::create_topic(&bootstrap, topic, *partitions)?;
     }
@@ -166,12 +171,13 @@ fn restore(binary: &Path, broker: &Broker, storage: &Storage, set: &GoldenSet) -
         serde_json::to_vec(&project::config(&bootstrap, &source))?,
     )?;
 
-    let expected: Expectation = expectation(set, Offsets::Ignored);
     let mut arguments = vec!["-c".into(), config.into_os_string()];
     for (topic, _) in &topics {
         arguments.extend(["-t".into(), topic.into()]);
     }
-    arguments.extend(["--connector-config".into(), set.connector_file().into_os_string()]);
+    for file in set.connector_files()? {
+        arguments.extend(["--connector-config".into(), file.into_os_string()]);
+    }
     if expected.outcome == Outcome::LatestState {
         arguments.push("--latest-state".into());
     }

@@ -86,6 +86,11 @@ fn default_name(key: &str) -> Option<(String, i32, i64)> {
     Some((topic.to_string(), partition.parse().ok()?, digits.parse().ok()?))
 }
 
+/// True for the default name of an object of `topic`.
+pub(crate) fn is_of_topic(key: &str, topic: &str) -> bool {
+    default_name(key).is_some_and(|(named, _, _)| named == topic)
+}
+
 /// A damaged set stops the partition that is damaged; the others are complete.
 fn cut_partitions(set: &GoldenSet, expected: &[TruthRecord], restored: &[TruthRecord]) -> Verdict {
     let mut counts: BTreeMap<(&str, i32), [usize; 2]> = BTreeMap::new();

@@ -213,6 +213,19 @@ impl GoldenSet {
         self.folder.join("connector.properties")
     }
 
+    /// The configurations of all runs, later ones behind earlier ones.
+    pub fn connector_files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "properties") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
     /// Writes the objects under `folder`, with their times of writing. Keys that end in `/` are left out: a plain
     /// folder cannot hold them.
     ///
