@@ -7,9 +7,6 @@
 use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
-use kafka_protocol::messages::{ProducerId, TopicName, WriteTxnMarkersRequest};
-use kafka_protocol::protocol::StrBytes;
 use record::TopicPartition;
 
 use super::ProducerIdentity;
@@ -93,41 +90,59 @@ fn put_tags(buffer: &mut BytesMut, flexible: bool) {
     }
 }
 
-/// Markers that advance each partition by its count. A partition stands in each marker once at most (a broker never
-/// answers a marker with a partition twice); the marker is repeated instead.
-pub(super) fn markers_request(
-    identity: ProducerIdentity,
-    gaps: &[(TopicPartition, i64)],
-) -> WriteTxnMarkersRequest {
-    let most = gaps.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let markers = (0..most).map(|number| {
-        let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
-        for (partition, count) in gaps {
-            if *count > number {
-                topics
-                    .entry(&partition.topic)
-                    .or_default()
-                    .push(partition.partition);
-            }
+/// The body of a WriteTxnMarkers request (version 1) that advances each partition by its count. A partition stands in
+/// each marker once at most (a broker never answers a marker with a partition twice); the marker is repeated instead.
+///
+/// Laid out by hand, since thousands of markers are the same bytes:
+/// <https://kafka.apache.org/protocol#The_Messages_WriteTxnMarkers>.
+pub(super) fn markers_body(identity: ProducerIdentity, gaps: &[(TopicPartition, i64)]) -> Vec<Bytes> {
+    let mut counts: Vec<i64> = gaps.iter().map(|(_, count)| *count).filter(|count| *count > 0).collect();
+    counts.sort_unstable();
+    counts.dedup();
+    let most = counts.last().copied().unwrap_or(0);
+    let mut body = BytesMut::new();
+    put_length(&mut body, usize::try_from(most).unwrap_or(0), true);
+    // Between two counts every marker names the same partitions.
+    let mut number = 0;
+    for end in counts {
+        let marker = marker(identity, gaps.iter().filter(|(_, count)| *count > number).map(|(at, _)| at));
+        body.reserve(marker.len() * usize::try_from(end - number).unwrap_or(0));
+        for _ in number..end {
+            body.put_slice(&marker);
         }
-        let topics = topics.into_iter().map(|(name, partitions)| {
-            WritableTxnMarkerTopic::default()
-                .with_name(TopicName(StrBytes::from_string(name.to_owned())))
-                .with_partition_indexes(partitions)
-        });
-        WritableTxnMarker::default()
-            .with_producer_id(ProducerId(identity.id))
-            .with_producer_epoch(identity.epoch)
-            .with_transaction_result(true)
-            .with_topics(topics.collect())
-            .with_coordinator_epoch(0)
-    });
-    WriteTxnMarkersRequest::default().with_markers(markers.collect())
+        number = end;
+    }
+    put_tags(&mut body, true);
+    vec![body.freeze()]
+}
+
+fn marker<'a>(identity: ProducerIdentity, partitions: impl Iterator<Item = &'a TopicPartition>) -> BytesMut {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for at in partitions {
+        topics.entry(&at.topic).or_default().push(at.partition);
+    }
+    let mut bytes = BytesMut::new();
+    bytes.put_i64(identity.id);
+    bytes.put_i16(identity.epoch);
+    bytes.put_u8(1); // Committed.
+    put_length(&mut bytes, topics.len(), true);
+    for (name, partitions) in topics {
+        put_length(&mut bytes, name.len(), true);
+        bytes.put_slice(name.as_bytes());
+        put_length(&mut bytes, partitions.len(), true);
+        for partition in partitions {
+            bytes.put_i32(partition);
+        }
+        put_tags(&mut bytes, true);
+    }
+    bytes.put_i32(0); // The coordinator's epoch.
+    put_tags(&mut bytes, true);
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
-    use kafka_protocol::messages::ProduceRequest;
+    use kafka_protocol::messages::{ProduceRequest, WriteTxnMarkersRequest};
     use kafka_protocol::protocol::Decodable;
 
     use super::*;
@@ -171,7 +186,10 @@ mod tests {
             (TopicPartition::new("b", 0), 1),
             (TopicPartition::new("a", 1), 2),
         ];
-        let request = markers_request(ProducerIdentity { id: 9, epoch: 2 }, &gaps);
+        let body = markers_body(ProducerIdentity { id: 9, epoch: 2 }, &gaps);
+        let mut bytes: Bytes = body.into_iter().flatten().collect();
+        let request = WriteTxnMarkersRequest::decode(&mut bytes, MARKERS_VERSION).unwrap();
+        assert!(bytes.is_empty());
         assert_eq!(request.markers.len(), 3);
         let mut counts: BTreeMap<(String, i32), i64> = BTreeMap::new();
         for marker in &request.markers {
@@ -183,6 +201,7 @@ mod tests {
                 ),
                 (9, 2, 0)
             );
+            assert!(marker.transaction_result);
             let mut names = std::collections::BTreeSet::new();
             for topic in &marker.topics {
                 assert!(names.insert(topic.name.to_string()));

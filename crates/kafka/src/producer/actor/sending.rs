@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::messages::{ApiKey, WriteTxnMarkersResponse};
+use kafka_protocol::protocol::Decodable;
 use record::TopicPartition;
 use tokio::time::Instant;
 
 use super::super::machine::Kind;
-use super::super::request::{MARKERS_VERSION, PRODUCE_VERSIONS, markers_request, produce_body};
+use super::super::request::{MARKERS_VERSION, PRODUCE_VERSIONS, markers_body, produce_body};
 use super::super::{Operation, ProducerIdentity};
 use super::{ANSWER_GRACE, Actor, Answered, Event, Leader, Link, LinkKey, Sent};
 use crate::batch::{EncodedBatch, ProducerStamp};
@@ -188,11 +189,14 @@ impl Actor {
             .options
             .identity
             .unwrap_or(ProducerIdentity { id: -1, epoch: -1 });
-        let request = markers_request(identity, gaps);
+        let body = markers_body(identity, gaps);
         let wait = self.options.request_timeout + ANSWER_GRACE;
-        let pending = connection.submit_within(&request, version, wait)?;
+        let pending = connection.submit_frame(ApiKey::WriteTxnMarkers as i16, version, body, wait)?;
         Ok(Box::pin(async move {
-            let result = pending.await;
+            let result = pending.await.and_then(|mut body| {
+                WriteTxnMarkersResponse::decode(&mut body, version)
+                    .map_err(|error| KafkaError::protocol("the broker", format!("WriteTxnMarkers: {error:#}")))
+            });
             Event::Marked(Answered {
                 link,
                 generation,
