@@ -15,13 +15,17 @@ use std::time::UNIX_EPOCH;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::sync::Semaphore;
 
+use self::buffers::Buffers;
 use super::open::failed;
 use super::url::StorageConfig;
 use super::{ObjectBody, ObjectMeta, ObjectVersion, StorageError, StorageErrorKind, Store, cut_range};
 
 /// Bytes that one read gives at most.
-const CHUNK: u64 = 256 << 10;
+const CHUNK: u64 = 1 << 20;
+/// Reads at once: a disk gains little from more, and every thread that reads keeps memory to itself.
+const READS: usize = 8;
 /// Listed files that wait for the reader of the listing at most.
 const LISTED_AHEAD: usize = 1_024;
 /// Files of an unfinished write begin and end so, and are not listed.
@@ -32,6 +36,8 @@ const UNFINISHED: (&str, &str) = (".kafka-restore-", ".part");
 pub struct LocalStore {
     root: PathBuf,
     location: String,
+    reads: Arc<Semaphore>,
+    buffers: Buffers,
 }
 
 /// Opens a folder. Whether it is there, the first listing or read tells.
@@ -54,7 +60,12 @@ impl LocalStore {
     pub fn new(root: impl AsRef<Path>) -> Self {
         let root = std::path::absolute(root.as_ref()).unwrap_or_else(|_| root.as_ref().to_path_buf());
         let location = format!("file://{}", root.display());
-        Self { root, location }
+        Self {
+            root,
+            location,
+            reads: Arc::new(Semaphore::new(READS)),
+            buffers: Buffers::new(CHUNK as usize),
+        }
     }
 
     fn path_of(&self, key: &str) -> Option<PathBuf> {
@@ -134,7 +145,7 @@ impl LocalStore {
     /// to meanwhile, what was read may be of two kinds.
     fn read_chunk(&self, meta: &ObjectMeta, file: &mut File, left: u64) -> Result<Bytes, StorageError> {
         let error = |error: io::Error| self.error("read", &meta.key, &error);
-        let mut chunk = Vec::with_capacity(left.min(CHUNK) as usize);
+        let mut chunk = self.buffers.take(left.min(CHUNK) as usize);
         file.take(left.min(CHUNK))
             .read_to_end(&mut chunk)
             .map_err(error)?;
@@ -145,7 +156,7 @@ impl LocalStore {
                 return Err(self.changed(&meta.key));
             }
         }
-        Ok(chunk.into())
+        Ok(self.buffers.share(chunk))
     }
 
     fn write(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -328,6 +339,13 @@ fn meta(key: String, data: &Metadata) -> ObjectMeta {
     }
 }
 
+/// Runs file operations where they may block, a few at a time.
+async fn reading<T: Send + 'static>(reads: &Semaphore, work: impl FnOnce() -> T + Send + 'static) -> T {
+    // Never closed: the store holds it.
+    let _permit = reads.acquire().await;
+    blocking(work).await
+}
+
 /// Runs file operations where they may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
@@ -367,19 +385,32 @@ impl Store for LocalStore {
         version: Option<&ObjectVersion>,
     ) -> Result<ObjectBody, StorageError> {
         let (store, wanted, pinned) = (self.clone(), key.to_owned(), version.cloned());
-        let (meta, range, file) = blocking(move || store.open_file(&wanted, range, pinned.as_ref())).await?;
+        // The first bytes come with the opening: most ranges need no second visit to another thread.
+        let open = move || {
+            let (meta, range, mut file) = store.open_file(&wanted, range, pinned.as_ref())?;
+            let left = range.end - range.start;
+            let first = (left > 0).then(|| store.read_chunk(&meta, &mut file, left));
+            Ok::<_, StorageError>((meta, range, file, first))
+        };
+        let (meta, range, file, first) = reading(&self.reads, open).await?;
         let left = range.end - range.start;
         let (store, about) = (self.clone(), meta.clone());
-        let chunks = stream::try_unfold((file, left), move |(mut file, left)| {
+        let chunks = stream::try_unfold((file, left, first), move |(mut file, left, first)| {
             let (store, about) = (store.clone(), about.clone());
             async move {
                 if left == 0 {
                     return Ok(None);
                 }
-                let (chunk, file) = blocking(move || (store.read_chunk(&about, &mut file, left), file)).await;
+                let (chunk, file) = match first {
+                    Some(first) => (first, file),
+                    None => {
+                        let reads = Arc::clone(&store.reads);
+                        reading(&reads, move || (store.read_chunk(&about, &mut file, left), file)).await
+                    }
+                };
                 let chunk = chunk?;
                 let left = left - chunk.len() as u64;
-                Ok(Some((chunk, (file, left))))
+                Ok(Some((chunk, (file, left, None))))
             }
         });
         Ok(ObjectBody {
@@ -410,5 +441,6 @@ impl Store for LocalStore {
     }
 }
 
+mod buffers;
 #[cfg(test)]
 mod tests;

@@ -2,12 +2,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers kept for another use: enough for the batches that are usually in flight.
-const MAX_KEPT: usize = 16;
+/// Buffers kept for another use: enough for the batches that are usually queued and in flight.
+const MAX_KEPT: usize = 64;
 
 /// Buffers of finished batches, used again once the network is done with them.
 ///
-/// Cheap to clone; encoders that share one pool share the buffers. At most 16 free buffers are kept, and none
+/// Cheap to clone; encoders that share one pool share the buffers. At most 64 free buffers are kept, and none
 /// larger than twice what the encoders ask for.
 #[derive(Clone, Default, Debug)]
 pub struct BufferPool {
@@ -85,8 +85,8 @@ mod tests {
         let pool = BufferPool::new();
         drop(pool.share(vec![0; 5000], 4096));
         assert_eq!(pool.memory_bytes(), 0);
-        let shared: Vec<_> = (0..40).map(|_| pool.share(vec![0; 10], 4096)).collect();
+        let shared: Vec<_> = (0..100).map(|_| pool.share(vec![0; 10], 4096)).collect();
         drop(shared);
-        assert_eq!(pool.memory_bytes(), 160);
+        assert_eq!(pool.memory_bytes(), 640);
     }
 }

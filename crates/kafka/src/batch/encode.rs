@@ -38,6 +38,8 @@ pub struct BatchEncoder {
     pool: BufferPool,
     /// What follows the header in the batch: records, or compressed records.
     output: Vec<u8>,
+    /// Room that a batch like the last one takes.
+    expected: usize,
     /// Records that wait for compression.
     pending: Vec<u8>,
     uncompressed: usize,
@@ -65,6 +67,7 @@ impl BatchEncoder {
             max_bytes: max_bytes.min(i32::MAX as usize),
             pool: pool.clone(),
             output: Vec::new(),
+            expected: 0,
             pending: Vec::new(),
             uncompressed: 0,
             count: 0,
@@ -195,6 +198,11 @@ impl BatchEncoder {
             });
         }
         let records = std::mem::take(&mut self.output);
+        let piece = match &self.compressor {
+            Some(compressor) => compressor.worst_case(compressor.piece()),
+            None => 0,
+        };
+        self.expected = records.len() + records.len() / 16 + piece;
         let records_crc = crc32c::crc32c(&records);
         let batch = EncodedBatch {
             fields: BatchHeader {
@@ -233,6 +241,8 @@ impl BatchEncoder {
     fn begin(&mut self, offset: i64, timestamp: i64) -> Result<(), EncodeError> {
         if self.output.capacity() == 0 {
             self.output = self.pool.take();
+            // Growing step by step would copy it all again, into memory that the system has to clear first.
+            self.output.reserve_exact(self.expected);
         }
         if let Some(compressor) = &mut self.compressor {
             compressor.begin(&mut self.output)?;
