@@ -21,6 +21,9 @@ pub struct Shard {
 
 /// Leaves only the partitions of one share in the plan, and the topics that have any of them.
 pub(crate) fn keep(plan: &mut RestorePlan, shard: Shard) {
+    if shard.count <= 1 {
+        return;
+    }
     let partitions = plan.topics.iter().flat_map(|topic| {
         let name = topic.source.as_str();
         topic

@@ -12,6 +12,7 @@ mod local_backup;
 mod restore;
 mod resume;
 mod rights;
+mod shards;
 mod storages;
 mod trouble;
 mod usage;
