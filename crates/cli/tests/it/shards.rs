@@ -14,7 +14,13 @@ const FIVE: Shape = Shape {
 fn two_shares_side_by_side_give_what_one_run_gives() {
     let backup = Backup::new("shared-out", FIVE);
     let bootstrap = broker().bootstrap();
-    consumer::create_topic(&broker().internal_bootstrap(), "shared-out", 5, &[("retention.ms", "-1")]).unwrap();
+    consumer::create_topic(
+        &broker().internal_bootstrap(),
+        "shared-out",
+        5,
+        &[("retention.ms", "-1")],
+    )
+    .unwrap();
     let share = |index: &str| {
         let more = ["--shard", index, "--offsets", "map"];
         Running::start(
