@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::restore::job::{Resources, Source};
-use backup::inventory;
+use backup::inventory::{self, NO_PARTITION, PartitionObjects};
 use backup::stream::{
     CpuPool, DEFAULT_REQUESTS, MemoryBudget, PartitionStream, RejectSink, StreamContext, StreamOptions,
 };
@@ -126,22 +126,36 @@ async fn print(
     let mut lines = Vec::new();
     for (topic, found) in &inventory.topics {
         for (partition, objects) in &found.partitions {
-            let name = TopicPartition::new(Arc::clone(topic), *partition);
-            let mut records = PartitionStream::new(&stream, name, Arc::clone(objects), options.clone());
-            while left > 0
-                && let Some(block) = records.next().await?
-            {
-                for record in block.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
-                    show::record::put_line(&mut lines, topic, *partition, record)?;
-                    left -= 1;
-                    // A block of tiny records makes far more text than it has bytes.
-                    if lines.len() >= FLUSH_BYTES {
-                        context.printer.result_bytes(&lines)?;
-                        lines.clear();
+            // Objects that name no partition hold records of any, whose offsets are not of one row.
+            let alone = *partition == NO_PARTITION;
+            let parts: Box<dyn Iterator<Item = Arc<PartitionObjects>> + Send> = match alone {
+                true => Box::new(
+                    (0..objects.len())
+                        .map(|index| Arc::new(PartitionObjects::from_list([objects.get(index)]))),
+                ),
+                false => Box::new(std::iter::once(Arc::clone(objects))),
+            };
+            for part in parts {
+                let name = TopicPartition::new(Arc::clone(topic), *partition);
+                let mut records = PartitionStream::new(&stream, name, part, options.clone());
+                while left > 0
+                    && let Some(block) = records.next().await?
+                {
+                    for record in block.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+                        show::record::put_line(&mut lines, topic, *partition, record)?;
+                        left -= 1;
+                        // A block of tiny records makes far more text than it has bytes.
+                        if lines.len() >= FLUSH_BYTES {
+                            context.printer.result_bytes(&lines)?;
+                            lines.clear();
+                        }
                     }
+                    context.printer.result_bytes(&lines)?;
+                    lines.clear();
                 }
-                context.printer.result_bytes(&lines)?;
-                lines.clear();
+                if left == 0 {
+                    return Ok(());
+                }
             }
         }
     }
