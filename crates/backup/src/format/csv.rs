@@ -80,6 +80,14 @@ pub(super) struct Parser {
     empty: usize,
 }
 
+/// True for a name whose number is padded to ten digits. Only the S3 sinks 2.5 and 2.6 named objects so, and they ended
+/// every record with a newline.
+fn has_ten_digits(key: &str) -> bool {
+    let number = key.rsplit('-').next().unwrap_or_default();
+    let digits = number.strip_suffix(".gz").unwrap_or(number);
+    digits.len() == 10 && digits.starts_with('0') && digits.bytes().all(|digit| digit.is_ascii_digit())
+}
+
 impl CsvDecoder {
     /// A decoder for one object.
     ///
@@ -102,7 +110,10 @@ impl CsvDecoder {
                 ranges: Vec::new(),
                 empty: 0,
             },
-            final_newline: decoding.csv_final_newline,
+            final_newline: match decoding.csv_final_newline {
+                FinalNewline::Auto if has_ten_digits(&hints.key) => FinalNewline::Terminator,
+                said => said,
+            },
             single_record: decoding.one_record_per_object,
             guessing: decoding.fields.is_none(),
             numbered: false,
