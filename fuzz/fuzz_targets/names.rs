@@ -22,7 +22,10 @@ fuzz_target!(|input: (u8, &str, &str, &str, i32, i64)| {
     discovery.propose();
     check(&Layout::default_names(prefix).or_folder(), key);
 
-    let text = TEMPLATES.get(usize::from(choice % 8)).copied().unwrap_or(template);
+    let text = TEMPLATES
+        .get(usize::from(choice % 8))
+        .copied()
+        .unwrap_or(template);
     let Ok(template) = NameTemplate::new(text) else {
         return;
     };

@@ -158,7 +158,11 @@ fn restore(binary: &Path, broker: &Broker, storage: &Storage, set: &GoldenSet) -
     let mut topics = set.topics();
     if expected.outcome == Outcome::Beginning {
         // A topic that has no object yet is not found, which is an error.
-        topics.retain(|(topic, _)| set.objects.iter().any(|object| verdict::is_of_topic(&object.key, topic)));
+        topics.retain(|(topic, _)| {
+            set.objects
+                .iter()
+                .any(|object| verdict::is_of_topic(&object.key, topic))
+        });
     }
     for (topic, partitions) in &topics {
         project::create_topic(&bootstrap, topic, *partitions)?;

@@ -30,10 +30,12 @@ pub(crate) fn judge(
     }
     let fidelity = expectation.fidelity;
     Ok(match &expectation.outcome {
-        Outcome::Complete | Outcome::WithoutObjects(_) | Outcome::WithFindings(_) => match compare(&expected, restored, fidelity) {
-            Ok(()) => Ok(format!("{} records", restored.len())),
-            Err(difference) => Err(difference.to_string()),
-        },
+        Outcome::Complete | Outcome::WithoutObjects(_) | Outcome::WithFindings(_) => {
+            match compare(&expected, restored, fidelity) {
+                Ok(()) => Ok(format!("{} records", restored.len())),
+                Err(difference) => Err(difference.to_string()),
+            }
+        }
         Outcome::Damaged => match compare_prefix(&expected, restored, fidelity) {
             Ok(()) => cut_partitions(set, &expected, restored),
             Err(difference) => Err(difference.to_string()),

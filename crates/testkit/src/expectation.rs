@@ -53,7 +53,9 @@ fn exception(name: &str) -> Option<Outcome> {
             Outcome::LatestState
         }
         // An Avro container that ends behind a block is whole; so is a Parquet file with its footer.
-        "mixed-avro-headers" | "mixed-avro-headers-firstnone" | "head-gcs-parquet-snappy" => Outcome::Beginning,
+        "mixed-avro-headers" | "mixed-avro-headers-firstnone" | "head-gcs-parquet-snappy" => {
+            Outcome::Beginning
+        }
         _ if name.starts_with("broken-") => Outcome::Damaged,
         _ => return None,
     })
@@ -89,10 +91,16 @@ pub fn expectation(set: &GoldenSet, offsets: Offsets) -> Expectation {
     // `format.output.fields` has the last word: without an envelope the value is all that is there.
     let written = set.connector.get("format.output.fields");
     let not_written = |word: &str| {
-        written.is_some_and(|fields| ["key", "offset", "timestamp"].contains(&word) && !fields.split(',').any(|field| field.trim() == word))
+        written.is_some_and(|fields| {
+            ["key", "offset", "timestamp"].contains(&word)
+                && !fields.split(',').any(|field| field.trim() == word)
+        })
     };
     let lost_is = |word: &str| lost.contains(&word) || not_written(word);
-    let is_csv = set.connector.get("format.output.type").is_none_or(|format| format == "csv");
+    let is_csv = set
+        .connector
+        .get("format.output.type")
+        .is_none_or(|format| format == "csv");
     let field = |name: &str| {
         if lost_is(name) {
             Field::Lost

@@ -294,7 +294,10 @@ fn same_field(field: Field, expected: Option<&[u8]>, actual: Option<&[u8]>) -> b
         Field::JsonPayload => {
             let payload = |bytes: Option<&[u8]>| match bytes {
                 None => Some(serde_json::Value::Null),
-                Some(bytes) => serde_json::from_slice::<serde_json::Value>(bytes).ok()?.get("payload").cloned(),
+                Some(bytes) => serde_json::from_slice::<serde_json::Value>(bytes)
+                    .ok()?
+                    .get("payload")
+                    .cloned(),
             };
             let actual = match actual {
                 None => Some(serde_json::Value::Null),
@@ -404,8 +407,16 @@ mod tests {
         assert!(!same_field(Field::Json, Some(b"{"), Some(b"[")));
         assert!(same_field(Field::Json, Some(b"{"), Some(b"{")));
         let with_schema = br#"{"schema":{},"payload":{"a":1,"b":[]}}"#;
-        assert!(same_field(Field::JsonPayload, Some(with_schema), Some(br#"{"b":[],"a":1}"#)));
-        assert!(!same_field(Field::JsonPayload, Some(with_schema), Some(br#"{"b":[],"a":2}"#)));
+        assert!(same_field(
+            Field::JsonPayload,
+            Some(with_schema),
+            Some(br#"{"b":[],"a":1}"#)
+        ));
+        assert!(!same_field(
+            Field::JsonPayload,
+            Some(with_schema),
+            Some(br#"{"b":[],"a":2}"#)
+        ));
         assert!(!same_field(Field::JsonPayload, Some(with_schema), None));
     }
 }

@@ -218,7 +218,10 @@ impl GoldenSet {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "properties") {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "properties")
+            {
                 files.push(path);
             }
         }

@@ -214,12 +214,20 @@ fn a_single_field_ends_with_an_empty_record_unless_something_speaks_against_it()
     };
     assert_eq!(decode(&old, b"djE=\n\n").rows.len(), 2);
     assert_eq!(decode(&old, b"").rows.len(), 0);
-    for (key, records) in [("orders-0-0000000017.gz", 2), ("orders-0-1000000017.gz", 3), ("orders-0-17", 3)] {
+    for (key, records) in [
+        ("orders-0-0000000017.gz", 2),
+        ("orders-0-1000000017.gz", 3),
+        ("orders-0-17", 3),
+    ] {
         let named = ObjectHints {
             key: key.into(),
             ..hints(Some(17))
         };
-        assert_eq!(decode_in(&values, &named, b"djE=\nYSxiCmM=\n", 1, 1).rows.len(), records, "{key}");
+        assert_eq!(
+            decode_in(&values, &named, b"djE=\nYSxiCmM=\n", 1, 1).rows.len(),
+            records,
+            "{key}"
+        );
     }
     // One null value is no byte at all, with gzip 25.
     assert_eq!(

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use kafka_restore_backup::storage::faults::{Fault, Faulty, Occasion};
 use kafka_restore_backup::format::{Decoding, Field, MissingTimestamp};
+use kafka_restore_backup::storage::faults::{Fault, Faulty, Occasion};
 use kafka_restore_backup::storage::{StorageErrorKind, Store};
 use kafka_restore_backup::stream::{OnConflict, PartitionStream, StreamErrorKind, Suspicion};
 
