@@ -114,3 +114,53 @@ pub(crate) fn not_begun(partition: i32, exact: bool) -> PartitionReport {
         ..PartitionReport::new(partition, exact)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{REPORT_VERSION, Stages, TopicReport};
+
+    fn report() -> Report {
+        Report {
+            version: REPORT_VERSION,
+            started: String::new(),
+            elapsed_milliseconds: 0,
+            source: "file:///b".to_owned(),
+            topics: vec![TopicReport {
+                source: "t".to_owned(),
+                target: "u".to_owned(),
+                partitions: vec![not_begun(0, false), not_begun(1, false)],
+            }],
+            unmatched_objects: 0,
+            findings: Vec::new(),
+            expirations: Vec::new(),
+            to_do: Vec::new(),
+            unfinished: None,
+            stages: Stages::default(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_file_says_how_far_each_partition_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        let interim = Interim::new(true);
+        let mut first = PartitionReport::new(1, false);
+        first.offsets.push(17, 0, 5);
+        interim.note(&TopicPartition::new("u", 1), &first);
+        let writing = Writing::start(path.clone(), report(), interim);
+        while !path.exists() {
+            sleep(INTERVAL).await;
+            tokio::task::yield_now().await;
+        }
+        writing.stop().await;
+        let found: Report = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let partitions = &found.topics[0].partitions;
+        assert_eq!(partitions[0].outcome, Outcome::Interrupted);
+        assert_eq!(partitions[1].offsets, first.offsets);
+        // Nobody is told where nobody listens.
+        let deaf = Interim::default();
+        deaf.note(&TopicPartition::new("u", 1), &first);
+        assert!(deaf.partitions().is_empty());
+    }
+}

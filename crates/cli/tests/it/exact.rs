@@ -8,7 +8,7 @@ use testkit::fidelity::{Offsets, compare};
 use testkit::golden::GoldenSet;
 use testkit::record::TruthRecord;
 
-use crate::backups::{CSV, assert_says, csv_line, record, talk};
+use crate::backups::{CSV, Running, assert_says, csv_line, ends, record, talk, until};
 use crate::environment::TestEnvironment;
 
 /// A csv backup of one topic, whose partitions have records at chosen offsets.
@@ -64,12 +64,16 @@ impl Backup {
         }
     }
 
-    fn run(&self, command: &str, broker: &Broker, more: &[&str]) -> std::process::Output {
-        let bootstrap = broker.bootstrap();
-        let mut arguments = vec![command, "--from", "backup", "--bootstrap-server", &bootstrap];
+    fn arguments<'a>(&'a self, command: &'a str, bootstrap: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = vec![command, "--from", "backup", "--bootstrap-server", bootstrap];
         arguments.extend(["-t", &self.topic, "--fields", "key,value,offset,timestamp", "-q"]);
         arguments.extend(more);
-        self.environment.run(&arguments)
+        arguments
+    }
+
+    fn run(&self, command: &str, broker: &Broker, more: &[&str]) -> std::process::Output {
+        let bootstrap = broker.bootstrap();
+        self.environment.run(&self.arguments(command, &bootstrap, more))
     }
 
     fn restore(&self, broker: &Broker, more: &[&str]) -> String {
@@ -177,6 +181,46 @@ fn a_log_that_begins_at_a_hundred_million() {
     let backup = Backup::new("exact-late", &[(100_000_000..100_000_100).collect()]);
     backup.restore(broker, &[]);
     backup.assert_exact(broker);
+}
+
+#[test]
+fn a_kill_while_offsets_are_filled() {
+    let broker = Broker::shared(KafkaVersion::V4_1);
+    let backup = Backup::new("exact-killed", &[(30_000_000..30_000_100).collect()]);
+    let bootstrap = broker.bootstrap();
+    let arguments = backup.arguments("restore", &bootstrap, &["--offsets", "exact"]);
+    let mut running = Running::start(&backup.environment, "first.log", &arguments);
+    let exists = || consumer::topics(&broker.internal_bootstrap()).unwrap().contains(&backup.topic);
+    until("the filling", || exists() && ends(broker, &backup.topic)[0] > 0);
+    running.kill9();
+    // Auto knows the beginning of original offsets from fillers alone.
+    let said = backup.restore(broker, &[]);
+    assert!(said.contains("went on from where an earlier run ended"), "{said}");
+    backup.assert_exact(broker);
+}
+
+#[test]
+fn a_broker_that_forgets_where_logs_begin() {
+    let mut broker = Broker::builder(KafkaVersion::V4_1).start().unwrap();
+    let backup = Backup::new("exact-forgotten", &[(300_000..300_100).collect(), (0..100).collect()]);
+    backup.restore(&broker, &["--offsets", "exact"]);
+    backup.assert_exact(&broker);
+    // Log starts are written down once a minute.
+    broker.kill9(0).unwrap();
+    broker.restart(0).unwrap();
+    let starts: Vec<i64> = consumer::watermarks(&broker.internal_bootstrap(), &backup.topic)
+        .unwrap()
+        .into_iter()
+        .map(|(start, _)| start)
+        .collect();
+    assert_eq!(starts, [0, 0], "this broker does not forget");
+    for offsets in ["exact", "auto"] {
+        let output = backup.run("verify", &broker, &["--offsets", offsets]);
+        assert_says(&output, 3, &["equal, with fillers", "300 000 null records"]);
+    }
+    backup.restore(&broker, &["--offsets", "exact"]);
+    backup.assert_exact(&broker);
+    assert_says(&backup.run("verify", &broker, &[]), 0, &["all equal"]);
 }
 
 #[test]
