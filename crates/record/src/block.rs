@@ -18,7 +18,7 @@ impl Span {
         length: NULL,
     };
 
-    fn of<'a>(self, data: &'a [u8]) -> Option<&'a [u8]> {
+    fn of(self, data: &[u8]) -> Option<&[u8]> {
         (self.length != NULL).then(|| &data[self.start as usize..][..self.length as usize])
     }
 }
