@@ -95,9 +95,8 @@ async fn fetch(
         .into_iter()
         .flat_map(|topic| topic.partitions)
         .next();
-    let data = data.ok_or_else(|| {
-        KafkaError::protocol(connection.addr(), format!("no data of {partition} in it"))
-    })?;
+    let data =
+        data.ok_or_else(|| KafkaError::protocol(connection.addr(), format!("no data of {partition} in it")))?;
     KafkaError::check(data.error_code, "Fetch", partition.to_string(), None)?;
     Ok(data.records.unwrap_or_default())
 }

@@ -43,6 +43,9 @@ impl BlockSource for PartitionFetcher {
     }
 }
 
+/// What is left of a block: from this index on.
+pub(crate) type Rest<B> = (Arc<B>, usize);
+
 /// A place in a [`BlockSource`].
 pub(crate) struct Cursor<S: BlockSource> {
     source: S,
@@ -81,8 +84,8 @@ impl<S: BlockSource> Cursor<S> {
         self.index += 1;
     }
 
-    /// The rest of the current block (with the index to go on at), and the source for what follows.
-    pub(crate) fn into_rest(self) -> (Option<(Arc<S::Block>, usize)>, S) {
+    /// The rest of the current block, and the source for what follows.
+    pub(crate) fn into_rest(self) -> (Option<Rest<S::Block>>, S) {
         (self.block.map(|block| (block, self.index)), self.source)
     }
 }

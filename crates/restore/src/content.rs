@@ -78,7 +78,9 @@ fn settle_fields(notes: &[Notes], decoding: &mut Decoding, words: &mut Vec<Strin
         words.push(first.words.clone());
         decoding.fields = Some(first.fields.clone());
     } else {
-        words.push("the fields differ from object to object and are told for each from its content".to_owned());
+        words.push(
+            "the fields differ from object to object and are told for each from its content".to_owned(),
+        );
     }
 }
 
@@ -91,11 +93,17 @@ fn settle_interpretations(notes: &[Notes], decoding: &mut Decoding, words: &mut 
             Field::Headers => "header values",
             _ => "values",
         };
-        seen.entry(name).or_insert((guess.field, Samples::default())).1.merge(&guess.samples);
+        seen.entry(name)
+            .or_insert((guess.field, Samples::default()))
+            .1
+            .merge(&guess.samples);
     }
     for (name, (field, samples)) in seen {
         let (interpretation, why) = samples.interpretation();
-        words.push(format!("{name} are taken as {}: {why}", interpretation_name(interpretation)));
+        words.push(format!(
+            "{name} are taken as {}: {why}",
+            interpretation_name(interpretation)
+        ));
         let settled = match field {
             Field::Key => &mut decoding.key_as,
             Field::Headers => &mut decoding.header_as,
@@ -180,23 +188,40 @@ mod tests {
         let mut samples = Samples::default();
         texts.iter().for_each(|text| samples.add(text));
         let (interpretation, words) = samples.interpretation();
-        let guess = backup::format::InterpretationGuess { field, interpretation, words, samples };
-        Notes { interpretations: vec![guess], ..Notes::default() }
+        let guess = backup::format::InterpretationGuess {
+            field,
+            interpretation,
+            words,
+            samples,
+        };
+        Notes {
+            interpretations: vec![guess],
+            ..Notes::default()
+        }
     }
 
     #[test]
     fn one_object_that_looks_like_base64_does_not_decide_for_the_topic() {
-        let objects = [notes(Field::Value, &["\"abcd\""]), notes(Field::Value, &["\"hello\"", "\"abcd\""])];
+        let objects = [
+            notes(Field::Value, &["\"abcd\""]),
+            notes(Field::Value, &["\"hello\"", "\"abcd\""]),
+        ];
         let (mut decoding, mut words) = (Decoding::default(), Vec::new());
         settle_interpretations(&objects, &mut decoding, &mut words);
         assert_eq!(decoding.value_as, Some(Interpretation::String));
-        assert_eq!(words, ["values are taken as string: 1 of 3 strings seen are not base64"]);
+        assert_eq!(
+            words,
+            ["values are taken as string: 1 of 3 strings seen are not base64"]
+        );
     }
 
     #[test]
     fn what_was_said_is_not_overruled() {
         let objects = [notes(Field::Key, &["\"hello\""])];
-        let mut decoding = Decoding { key_as: Some(Interpretation::Bytes), ..Decoding::default() };
+        let mut decoding = Decoding {
+            key_as: Some(Interpretation::Bytes),
+            ..Decoding::default()
+        };
         settle_interpretations(&objects, &mut decoding, &mut Vec::new());
         assert_eq!(decoding.key_as, Some(Interpretation::Bytes));
     }

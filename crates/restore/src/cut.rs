@@ -247,18 +247,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn block(offsets: &[i64]) -> Arc<Box<RecordBlock>> {
+    /// What a stream gives: something that holds a block.
+    struct Held(RecordBlock);
+
+    impl Deref for Held {
+        type Target = RecordBlock;
+
+        fn deref(&self) -> &RecordBlock {
+            &self.0
+        }
+    }
+
+    fn block(offsets: &[i64]) -> Arc<Held> {
         let mut block = RecordBlock::new();
         for offset in offsets {
             let mut writer = block.append(*offset, 0);
             writer.value(b"0123456789");
             writer.finish();
         }
-        Arc::new(Box::new(block))
+        Arc::new(Held(block))
     }
 
     /// Each step as the offsets it covers: (first, count, is a record).
-    fn offsets(steps: &[Step<Box<RecordBlock>>]) -> Vec<(i64, bool)> {
+    fn offsets(steps: &[Step<Held>]) -> Vec<(i64, bool)> {
         let mut all = Vec::new();
         for step in steps {
             match step {
@@ -344,7 +355,7 @@ mod tests {
             blocks in prop::collection::vec(prop::collection::vec(1i64..5, 1..9), 1..6),
             batch_bytes in 1usize..200,
             first in 0i64..4,
-            mode in 0..3,
+            mode in 0usize..3,
             roll in prop::option::of(0i64..40),
         ) {
             let gaps = [Gaps::Close, Gaps::Step, Gaps::Fill][mode];

@@ -223,7 +223,7 @@ mod tests {
             |records| records[0].3 = &[("a", Some("1")), ("b", None)],
             |records| records[2].3 = &[("c", None)],
             |records| records.swap(1, 2),
-            |records| drop(records.pop()),
+            |records| records.truncate(3),
             |records| records.push(records[3]),
         ];
         let whole = digester(RECORDS, &[0, 1, 2, 3]);

@@ -22,7 +22,7 @@ pub enum RestoreError {
     Inventory(#[from] InventoryError),
     /// A partition's backup cannot be read further.
     #[error(transparent)]
-    Stream(#[from] StreamError),
+    Stream(Box<StreamError>),
     /// The cluster failed or refused.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
@@ -31,7 +31,7 @@ pub enum RestoreError {
     Produce(#[from] ProduceError),
     /// A partition of the target cannot be read.
     #[error(transparent)]
-    Fetch(#[from] FetchError),
+    Fetch(Box<FetchError>),
     /// The journal of an earlier run cannot be read, or not be deleted.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -73,7 +73,9 @@ pub enum RestoreError {
         count: i64,
     },
     /// Offsets without records could not be made by transactions.
-    #[error("{partition}: offsets from {first} on could not be stepped over with empty transactions: {reason}")]
+    #[error(
+        "{partition}: offsets from {first} on could not be stepped over with empty transactions: {reason}"
+    )]
     Transactions {
         /// The target partition.
         partition: TopicPartition,
@@ -99,6 +101,18 @@ pub enum RestoreError {
     /// A thread of our own failed.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+impl From<StreamError> for RestoreError {
+    fn from(error: StreamError) -> Self {
+        Self::Stream(Box::new(error))
+    }
+}
+
+impl From<FetchError> for RestoreError {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch(Box::new(error))
+    }
 }
 
 impl RestoreError {

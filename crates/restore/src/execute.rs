@@ -48,7 +48,10 @@ pub async fn execute(
         return Err(RestoreError::Refused(refusal.message.clone()));
     }
     let (started, clock) = (jiff::Timestamp::now(), Instant::now());
-    let cluster = Cluster::connect(job.target.cluster.clone()).await?;
+    let mut config = job.target.cluster.clone();
+    // From now on brokers may be away for as long as the run is patient, whatever they are asked.
+    config.api_timeout = config.api_timeout.max(job.target.patience);
+    let cluster = Cluster::connect(config).await?;
     let journals = Journals::read(&cluster, plan, job.target.topics.journal.clone()).await?;
     // The same producer in every run: what an earlier one still has on its way cannot be appended twice.
     let identity = match journals.producer() {
@@ -63,8 +66,7 @@ pub async fn execute(
     });
     let mut findings = Vec::new();
     let append = job.target.append;
-    let prepared =
-        topics::prepare(&shared.cluster, plan, &journals, identity, append, &mut findings).await?;
+    let prepared = topics::prepare(&shared.cluster, plan, &journals, identity, append, &mut findings).await?;
 
     progress.report(&Event::Phase {
         phase: Phase::Restore,
@@ -77,9 +79,11 @@ pub async fn execute(
         partitions,
     };
     let ticker = Ticker::start(Arc::clone(&progress), Arc::clone(&shared.counters), totals);
-    let writing = job.target.interim_report.clone().map(|path| {
-        Writing::start(path, interim_report(plan, started), shared.interim.clone())
-    });
+    let writing = job
+        .target
+        .interim_report
+        .clone()
+        .map(|path| Writing::start(path, interim_report(plan, started), shared.interim.clone()));
     let topics = restore_all(job, plan, &prepared, &shared).await;
     drop(ticker);
     if let Some(writing) = writing {
@@ -105,7 +109,10 @@ pub async fn execute(
         expirations: Vec::new(),
         to_do: Vec::new(),
         unfinished: None,
-        stages: shared.counters.clock.stages(clock.elapsed(), shared.producer.throttled()),
+        stages: shared
+            .counters
+            .clock
+            .stages(clock.elapsed(), shared.producer.throttled()),
     };
     // Of several processes none knows when the last one is done.
     let alone = job.resources.shard.is_none_or(|shard| shard.count <= 1);
@@ -236,14 +243,7 @@ async fn restore_all(
         for partition in &topic.partitions {
             tasks.push((
                 index,
-                Arc::new(task(
-                    job,
-                    plan,
-                    topic,
-                    partition,
-                    &shape,
-                    Arc::clone(&encoding),
-                )?),
+                Arc::new(task(job, plan, topic, partition, &shape, Arc::clone(&encoding))?),
             ));
         }
     }
@@ -302,7 +302,12 @@ async fn shape(shared: &Shared, topic: &TopicPlan, prepared: &Prepared) -> Resul
     let (gaps, method) = match (topic.exact, fills) {
         (false, _) => (Gaps::Close, GapMethod::None),
         // What is missing at the end is out of the log cleaner's reach.
-        (true, true) if topic.partitions.iter().all(|partition| partition.log_end.is_none()) => {
+        (true, true)
+            if topic
+                .partitions
+                .iter()
+                .all(|partition| partition.log_end.is_none()) =>
+        {
             (Gaps::Fill, GapMethod::None)
         }
         (true, true) => (Gaps::Fill, gaps::probe(&shared.cluster, &topic.target).await?),

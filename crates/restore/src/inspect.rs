@@ -8,7 +8,9 @@ use std::sync::Arc;
 use backup::format::{Decoding, Format};
 use backup::inventory::{self, Inventory, ObjectEntry, PartitionObjects, Sampled, Tally};
 use backup::layout::Grouping;
-use backup::stream::{OnBadRecord, OnConflict, PartitionStream, StreamContext, StreamOptions, StreamStatistics};
+use backup::stream::{
+    OnBadRecord, OnConflict, PartitionStream, StreamContext, StreamOptions, StreamStatistics,
+};
 use futures::stream::{self, StreamExt};
 use record::TopicPartition;
 use serde::Serialize;
@@ -160,17 +162,32 @@ pub async fn inspect(
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 ) -> Result<Inspection, RestoreError> {
-    progress.report(&Event::Phase { phase: Phase::List, subject: source.store.location().to_owned() });
+    progress.report(&Event::Phase {
+        phase: Phase::List,
+        subject: source.store.location().to_owned(),
+    });
     let on_page = |listing: inventory::ListingProgress| {
-        progress.report(&Event::Listing { objects: listing.listed.objects, matched: listing.taken });
+        progress.report(&Event::Listing {
+            objects: listing.listed.objects,
+            matched: listing.taken,
+        });
     };
-    let inventory = inventory::take(source.store.as_ref(), &source.layout, &source.selection, on_page).await?;
+    let inventory =
+        inventory::take(source.store.as_ref(), &source.layout, &source.selection, on_page).await?;
 
-    progress.report(&Event::Phase { phase: Phase::Examine, subject: source.store.location().to_owned() });
+    progress.report(&Event::Phase {
+        phase: Phase::Examine,
+        subject: source.store.location().to_owned(),
+    });
     let context = source_context(source, resources)?;
     let counters = Arc::new(Counters::default());
     let ticker = (depth == Depth::Deep).then(|| {
-        let partitions = || inventory.topics.values().flat_map(|topic| topic.partitions.values());
+        let partitions = || {
+            inventory
+                .topics
+                .values()
+                .flat_map(|topic| topic.partitions.values())
+        };
         let totals = Totals {
             objects: partitions().map(|objects| objects.len() as u64).sum(),
             stored_bytes: partitions().map(|objects| objects.bytes()).sum(),
@@ -185,7 +202,9 @@ pub async fn inspect(
             let tp = TopicPartition::new(Arc::clone(name), *partition);
             look(&content.decoding, &context, &counters, tp, objects, depth)
         });
-        let looking = looks.buffered(context.budget.partitions_at_once().max(1)).collect();
+        let looking = looks
+            .buffered(context.budget.partitions_at_once().max(1))
+            .collect();
         let partitions = tokio::select! {
             partitions = looking => partitions,
             () = cancel.cancelled() => return Err(RestoreError::Interrupted),
@@ -205,7 +224,11 @@ fn assemble(source: &Source, inventory: Inventory, topics: Vec<TopicInspection>,
     Inspection {
         version: INSPECTION_VERSION,
         source: source.store.location().to_owned(),
-        names: inventory.generations.into_iter().filter(|(_, tally)| tally.objects > 0).collect(),
+        names: inventory
+            .generations
+            .into_iter()
+            .filter(|(_, tally)| tally.objects > 0)
+            .collect(),
         topics,
         unmatched: inventory.unmatched,
         side_objects: inventory.side_objects,
@@ -231,8 +254,14 @@ async fn look(
         partition: partition.partition,
         objects: objects.len() as u64,
         stored_bytes: objects.bytes(),
-        start_offsets: objects.iter().filter_map(|object| object.start_offset).fold(None, widen),
-        modified: objects.iter().map(|object| object.last_modified).fold(None, widen),
+        start_offsets: objects
+            .iter()
+            .filter_map(|object| object.start_offset)
+            .fold(None, widen),
+        modified: objects
+            .iter()
+            .map(|object| object.last_modified)
+            .fold(None, widen),
         content: Content::default(),
         error: None,
     };
@@ -270,13 +299,21 @@ fn sample(objects: &PartitionObjects) -> PartitionObjects {
         return PartitionObjects::from_list(objects.iter());
     }
     let index = |number: usize| number * (objects.len() - 1) / (SAMPLED_OBJECTS - 1);
-    let chosen: Vec<ObjectEntry<'_>> = (0..SAMPLED_OBJECTS).map(|number| objects.get(index(number))).collect();
+    let chosen: Vec<ObjectEntry<'_>> = (0..SAMPLED_OBJECTS)
+        .map(|number| objects.get(index(number)))
+        .collect();
     PartitionObjects::from_list(chosen)
 }
 
 /// `share`: how many times more stored bytes there are than were read.
 fn summarise(statistics: &StreamStatistics, whole: bool, share: f64) -> Content {
-    let estimated = |number: u64| if whole { number } else { (number as f64 * share) as u64 };
+    let estimated = |number: u64| {
+        if whole {
+            number
+        } else {
+            (number as f64 * share) as u64
+        }
+    };
     let sums = &statistics.notes;
     let gaps = statistics.gaps.list.iter().map(|gap| GapInspection {
         first: gap.first,
@@ -296,7 +333,11 @@ fn summarise(statistics: &StreamStatistics, whole: bool, share: f64) -> Content 
         gaps: if whole { statistics.gaps.count } else { 0 },
         missing_offsets: if whole { statistics.gaps.offsets } else { 0 },
         suspicious_gaps: if whole { statistics.gaps.suspicious } else { 0 },
-        gap_list: if whole { gaps.take(LISTED).collect() } else { Vec::new() },
+        gap_list: if whole {
+            gaps.take(LISTED).collect()
+        } else {
+            Vec::new()
+        },
         overlapping_objects: statistics.overlapping_objects,
         duplicates: statistics.duplicates,
         conflicts: statistics.conflicts,
@@ -305,6 +346,12 @@ fn summarise(statistics: &StreamStatistics, whole: bool, share: f64) -> Content 
         ambiguous_fields: (sums.empty_keys, sums.empty_values),
         json_texts: sums.json_texts,
         numbered_objects: sums.numbered_objects,
-        suspicions: statistics.suspicions.list.iter().take(LISTED).map(ToString::to_string).collect(),
+        suspicions: statistics
+            .suspicions
+            .list
+            .iter()
+            .take(LISTED)
+            .map(ToString::to_string)
+            .collect(),
     }
 }

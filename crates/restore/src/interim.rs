@@ -74,7 +74,8 @@ impl Writing {
                 let begun = Instant::now();
                 let (path, mut report, interim) = (path.clone(), report.clone(), interim.clone());
                 let written = tokio::task::spawn_blocking(move || {
-                    report.elapsed_milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    report.elapsed_milliseconds =
+                        u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     fill(&mut report, interim.partitions());
                     let text = serde_json::to_vec_pretty(&report).map_err(std::io::Error::from)?;
                     write_whole(&path, &text)

@@ -178,9 +178,8 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
         if exact != base + self.passed {
             self.target.fill().await?;
             // Fillers before it say the same as the record itself.
-            let stands = |record: RecordRef<'_>| {
-                record.offset == exact || record.offset < exact && is_filler(record)
-            };
+            let stands =
+                |record: RecordRef<'_>| record.offset == exact || record.offset < exact && is_filler(record);
             self.placement = if self.target.current().is_some_and(stands) {
                 Placement::Exact
             } else {
@@ -287,18 +286,41 @@ mod tests {
     async fn the_placement_shows_itself() {
         let backup = [(3, Some("a")), (5, Some("b"))];
         let either = Placement::Either(0);
-        assert_eq!(kinds(&backup, &[(0, None), (3, Some("a")), (5, Some("b"))], either, 0..9).await, []);
-        assert_eq!(kinds(&backup, &[(0, Some("a")), (1, Some("b"))], either, 0..9).await, []);
+        assert_eq!(
+            kinds(
+                &backup,
+                &[(0, None), (3, Some("a")), (5, Some("b"))],
+                either,
+                0..9
+            )
+            .await,
+            []
+        );
+        assert_eq!(
+            kinds(&backup, &[(0, Some("a")), (1, Some("b"))], either, 0..9).await,
+            []
+        );
         let backup = [(0, Some("a")), (2, Some("b"))];
-        assert_eq!(kinds(&backup, &[(0, Some("a")), (2, Some("b"))], either, 0..9).await, []);
-        assert_eq!(kinds(&backup, &[(0, Some("a")), (1, Some("b"))], either, 0..9).await, []);
+        assert_eq!(
+            kinds(&backup, &[(0, Some("a")), (2, Some("b"))], either, 0..9).await,
+            []
+        );
+        assert_eq!(
+            kinds(&backup, &[(0, Some("a")), (1, Some("b"))], either, 0..9).await,
+            []
+        );
     }
 
     #[tokio::test]
     async fn what_the_log_cleaner_drops_is_no_difference_where_that_is_said() {
         let backup = [(3, Some("a")), (4, Some("b")), (5, Some("c"))];
         let target = [(3, Some("a")), (5, Some("c"))];
-        let lockstep = Lockstep::new(blocks(&backup), blocks(&target), Placement::Exact, Tolerance::default());
+        let lockstep = Lockstep::new(
+            blocks(&backup),
+            blocks(&target),
+            Placement::Exact,
+            Tolerance::default(),
+        );
         let mut lockstep = lockstep.with_cleaned_target();
         assert_eq!(lockstep.walk(0, 9, 10, |_| {}).await.unwrap().different, 0);
     }
@@ -307,8 +329,12 @@ mod tests {
     async fn the_way_of_what_is_there_is_noted() {
         let backup = [(3, Some("a")), (4, Some("b")), (7, Some("c"))];
         let target = [(0, Some("a")), (1, Some("b")), (2, Some("c"))];
-        let mut lockstep =
-            Lockstep::new(blocks(&backup), blocks(&target), Placement::From(0), Tolerance::default());
+        let mut lockstep = Lockstep::new(
+            blocks(&backup),
+            blocks(&target),
+            Placement::From(0),
+            Tolerance::default(),
+        );
         lockstep.walk(0, 3, 10, |_| {}).await.unwrap();
         let runs: Vec<_> = lockstep
             .take_offsets()

@@ -50,7 +50,6 @@ pub(crate) fn notes(statistics: &StreamStatistics) -> Vec<String> {
     notes
 }
 
-
 /// Suspicious places that are told one by one.
 const LOSSES_TOLD: usize = 10;
 
@@ -66,8 +65,14 @@ fn lost(statistics: &StreamStatistics, notes: &mut Vec<String>) {
             gap.first, gap.last
         ));
     }
-    if let Some(more) = gaps.suspicious.checked_sub(LOSSES_TOLD as u64).filter(|more| *more > 0) {
-        notes.push(format!("{more} more gaps lie at objects that are empty or cut short"));
+    if let Some(more) = gaps
+        .suspicious
+        .checked_sub(LOSSES_TOLD as u64)
+        .filter(|more| *more > 0)
+    {
+        notes.push(format!(
+            "{more} more gaps lie at objects that are empty or cut short"
+        ));
     }
     if let Some((offset, object)) = &gaps.trouble_at_end {
         notes.push(format!(

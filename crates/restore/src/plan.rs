@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use crate::content::{self, TopicContent};
 use crate::error::RestoreError;
+use crate::exact;
 use crate::exact::cost::ExactCost;
 use crate::exact::gaps::GapMethod;
 use crate::exact::survey::Survey;
-use crate::exact;
 use crate::execute::source_context;
 use crate::job::{Create, Job, OffsetMode};
 use crate::profile::{self, ConfigChange};
@@ -244,7 +244,10 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
     }
     let mut findings = findings(job, &inventory);
     let unsaid = source.decoding.missing_timestamp == MissingTimestamp::None;
-    for topic in topics.iter().filter(|topic| topic.content.lacks_timestamps && unsaid) {
+    for topic in topics
+        .iter()
+        .filter(|topic| topic.content.lacks_timestamps && unsaid)
+    {
         findings.push(Finding {
             severity: Severity::Warning,
             message: format!(
@@ -334,7 +337,8 @@ async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result
         let count = i32::try_from(metadata.partitions.len()).unwrap_or(i32::MAX);
         plan_partitions(job, topic, count, needed, &mut plan.findings);
         let configs = topics::configs(cluster, &topic.target).await?;
-        let differences = topics::differences(job, cluster, topic, known.get(&topic.source), count, &configs).await;
+        let differences =
+            topics::differences(job, cluster, topic, known.get(&topic.source), count, &configs).await;
         plan.findings.extend(differences);
         topic.profile = profile::changes(&configs, topic.needs_fillers());
         let there: Vec<i32> = topic

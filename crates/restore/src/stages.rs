@@ -66,7 +66,10 @@ impl Shares {
 
     /// The stage with the largest share; nothing where nothing was done.
     pub fn limit(&self) -> Option<&'static str> {
-        let largest = self.all().into_iter().max_by(|one, other| one.1.total_cmp(&other.1));
+        let largest = self
+            .all()
+            .into_iter()
+            .max_by(|one, other| one.1.total_cmp(&other.1));
         largest.filter(|(_, share)| *share > 0.0).map(|(name, _)| name)
     }
 }
@@ -163,7 +166,10 @@ fn part(of: f64, whole: f64) -> f64 {
 }
 
 fn add(sum: &AtomicU64, time: Duration) {
-    sum.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    sum.fetch_add(
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
 }
 
 #[cfg(test)]

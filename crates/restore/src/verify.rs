@@ -68,9 +68,7 @@ impl VerifyReport {
     pub fn is_equal(&self) -> bool {
         self.partitions
             .iter()
-            .all(|partition| {
-                partition.different == 0 && partition.fillers == 0 && partition.error.is_none()
-            })
+            .all(|partition| partition.different == 0 && partition.fillers == 0 && partition.error.is_none())
     }
 
     /// True where some partition could not be compared.

@@ -66,7 +66,10 @@ pub(crate) fn end(inventory: &Inventory) -> i64 {
         .values()
         .flat_map(|topic| topic.partitions.values())
         .flat_map(|objects| objects.iter());
-    objects.map(|object| object.last_modified).max().unwrap_or(i64::MAX)
+    objects
+        .map(|object| object.last_modified)
+        .max()
+        .unwrap_or(i64::MAX)
 }
 
 fn from_snapshot(
@@ -89,7 +92,10 @@ fn from_snapshot(
     }
     findings.push(Finding {
         severity: Severity::Note,
-        message: format!("topics are compared with the snapshot of {} ({place})", snapshot.taken),
+        message: format!(
+            "topics are compared with the snapshot of {} ({place})",
+            snapshot.taken
+        ),
     });
 }
 
@@ -98,16 +104,26 @@ async fn from_cluster(
     inventory: &Inventory,
     known: &mut BTreeMap<String, KnownTopic>,
 ) -> Result<(), RestoreError> {
-    let addresses: Vec<String> = cluster.config().bootstrap.iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> = cluster
+        .config()
+        .bootstrap
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let there = cluster.topics(None).await?;
     for name in inventory.topics.keys() {
-        let Some(topic) = there.iter().find(|topic| *topic.name == **name && topic.error.is_none()) else {
+        let Some(topic) = there
+            .iter()
+            .find(|topic| *topic.name == **name && topic.error.is_none())
+        else {
             continue;
         };
         let mut configs = BTreeMap::new();
         let resource = ConfigResource::Topic(name.to_string());
         for (_, entries) in cluster.describe_configs(&[resource], None).await {
-            let own = entries?.into_iter().filter(|entry| entry.source == ConfigSource::Topic);
+            let own = entries?
+                .into_iter()
+                .filter(|entry| entry.source == ConfigSource::Topic);
             configs.extend(own.filter_map(|entry| Some((entry.name, entry.value?))));
         }
         let replicas = topic.partitions.first().map_or(1, |first| first.replicas.len());
@@ -166,15 +182,17 @@ pub(crate) fn creation(
             needed
         }
     };
-    let wanted = wishes
-        .replication_factor
-        .or(known.map(|known| known.replication_factor).filter(|factor| *factor > 0));
+    let wanted = wishes.replication_factor.or(known
+        .map(|known| known.replication_factor)
+        .filter(|factor| *factor > 0));
     let most = i16::try_from(brokers).unwrap_or(i16::MAX);
     let replication_factor = match wanted {
         Some(factor) if wishes.replication_factor.is_none() && factor > most => {
             find(
                 Severity::Warning,
-                format!("{target} had {factor} replicas, and this cluster has {most} brokers: it gets {most}"),
+                format!(
+                    "{target} had {factor} replicas, and this cluster has {most} brokers: it gets {most}"
+                ),
             );
             Some(most)
         }
@@ -238,9 +256,15 @@ pub(crate) fn differences(
         let config = configs.get(name).filter(|config| !config.own)?;
         Some(config.value.clone())
     };
-    let said = wishes.configs.iter().map(|(name, value)| (name, value, "--topic-config"));
+    let said = wishes
+        .configs
+        .iter()
+        .map(|(name, value)| (name, value, "--topic-config"));
     let known_configs = known.iter().flat_map(|known| {
-        let configs = known.configs.iter().filter(|(name, _)| !wishes.configs.contains_key(*name));
+        let configs = known
+            .configs
+            .iter()
+            .filter(|(name, _)| !wishes.configs.contains_key(*name));
         configs.map(|(name, value)| (name, value, known.from.as_str()))
     });
     for (name, value, who) in said.chain(known_configs) {
@@ -258,7 +282,9 @@ pub(crate) fn differences(
             },
             |now| now.clone(),
         );
-        warn(format!("{target} has {name}={now}, and {who} says {value}; the restore does not change it"));
+        warn(format!(
+            "{target} has {name}={now}, and {who} says {value}; the restore does not change it"
+        ));
     }
     findings
 }
@@ -273,9 +299,13 @@ mod tests {
             from: "the snapshot of yesterday".to_owned(),
             partitions: 6,
             replication_factor: 3,
-            configs: [("cleanup.policy", "compact"), ("retention.ms", "5"), (BOUND[0], "0:1")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            configs: [
+                ("cleanup.policy", "compact"),
+                ("retention.ms", "5"),
+                (BOUND[0], "0:1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         }
     }
 
@@ -288,7 +318,11 @@ mod tests {
         };
         let new = creation(&wishes, "orders", Some(&known()), 4, 1, &mut findings);
         assert_eq!((new.partitions, new.replication_factor), (6, Some(1)));
-        let configs: Vec<_> = new.configs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let configs: Vec<_> = new
+            .configs
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         assert_eq!(configs, ["cleanup.policy=compact", "retention.ms=7"]);
         // Fewer replicas, and a setting left out.
         assert_eq!(findings.len(), 2, "{findings:?}");
@@ -327,7 +361,10 @@ mod tests {
         let changed = BTreeMap::from([("retention.ms".to_owned(), Some("5".to_owned()))]);
         let wishes = TopicWishes::default();
         // What an unfinished restore has changed is no difference.
-        assert_eq!(differences(&wishes, "t", Some(&known()), 6, &configs, &changed), []);
+        assert_eq!(
+            differences(&wishes, "t", Some(&known()), 6, &configs, &changed),
+            []
+        );
         let found = differences(&wishes, "t", Some(&known()), 5, &configs, &BTreeMap::new());
         let messages: Vec<_> = found.iter().map(|found| found.message.as_str()).collect();
         assert_eq!(messages.len(), 2, "{messages:?}");

@@ -14,8 +14,8 @@ use crate::digest::Digester;
 use crate::encode::{FILLER_TIMESTAMP, Unencoded};
 use crate::error::RestoreError;
 use crate::exact::{self, GapFiller};
-use crate::partition::{Encoded, PartitionTask};
 use crate::interim::INTERVAL;
+use crate::partition::{Encoded, PartitionTask};
 use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
 

@@ -21,8 +21,8 @@ pub use csv::CsvDecoder;
 pub use guess::{Guess, InterpretationGuess, Samples};
 pub use json::JsonDecoder;
 pub use notes::Notes;
-pub use parquet::{ParquetDecoder, ParquetStep};
 pub use object::{ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status};
+pub use parquet::{ParquetDecoder, ParquetStep};
 
 use record::RecordBlock;
 

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use record::RecordBlock;
 
 use super::{
-    AvroDecoder, CsvDecoder, DecodeError, Decoding, Field, Format, FormatDecoder, JsonDecoder, Notes, ValueEncoding,
-    is_full, sniff,
+    AvroDecoder, CsvDecoder, DecodeError, Decoding, Field, Format, FormatDecoder, JsonDecoder, Notes,
+    ValueEncoding, is_full, sniff,
 };
 use crate::container::{self, Chain, Container, ContainerError, StoredBytes};
 

@@ -51,5 +51,8 @@ impl StageClock {
 }
 
 fn add(sum: &AtomicU64, time: Duration) {
-    sum.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    sum.fetch_add(
+        u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        Ordering::Relaxed,
+    );
 }

@@ -358,7 +358,9 @@ impl Reader {
                         return Err(Failure::defect("there are bytes of no object"));
                     };
                     // A small object is here already.
-                    let whole = ranges.ended().then(|| joined(work.decoder.take_pending(), ranges.size));
+                    let whole = ranges
+                        .ended()
+                        .then(|| joined(work.decoder.take_pending(), ranges.size));
                     drop((ranges, work));
                     return seekable::read(self, meta, whole, held).await;
                 }
@@ -389,7 +391,11 @@ impl Reader {
     }
 
     /// A range of the object's version `meta`, in one piece. The caller has paid for it.
-    pub(super) async fn fetch_range(&mut self, range: Range<u64>, meta: &ObjectMeta) -> Result<Bytes, Failure> {
+    pub(super) async fn fetch_range(
+        &mut self,
+        range: Range<u64>,
+        meta: &ObjectMeta,
+    ) -> Result<Bytes, Failure> {
         let length = range.end - range.start;
         let (context, key) = (&self.context, &self.spec.hints.key);
         let started = Instant::now();

@@ -60,9 +60,19 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     };
     let source = backup.open(None).await?;
     let watcher = Arc::new(context.watcher());
-    let depth = if arguments.deep { Depth::Deep } else { Depth::Sample };
+    let depth = if arguments.deep {
+        Depth::Deep
+    } else {
+        Depth::Sample
+    };
     let resources = resources(&arguments.limits)?;
-    let inspecting = inspect(&source, &resources, depth, Arc::clone(&watcher) as _, context.stop.clone());
+    let inspecting = inspect(
+        &source,
+        &resources,
+        depth,
+        Arc::clone(&watcher) as _,
+        context.stop.clone(),
+    );
     let Some(inspection) = context.unless_stopped(inspecting).await else {
         return Ok(Outcome::Interrupted);
     };

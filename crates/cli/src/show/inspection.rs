@@ -25,14 +25,11 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
     let partitions = || inspection.topics.iter().flat_map(|topic| &topic.partitions);
     let objects = partitions().map(|partition| partition.objects).sum();
     let stored = partitions().map(|partition| partition.stored_bytes).sum();
-    let _ = writeln!(
-        text,
-        "\nin all: {}, {}",
-        plural(objects, "object"),
-        bytes(stored)
-    );
+    let _ = writeln!(text, "\nin all: {}, {}", plural(objects, "object"), bytes(stored));
     if !inspection.exact {
-        text.push_str("records are estimated from a sample, gaps are not looked for: --deep reads everything\n");
+        text.push_str(
+            "records are estimated from a sample, gaps are not looked for: --deep reads everything\n",
+        );
     }
     for (what, sampled) in [
         ("objects that belong to no topic", &inspection.unmatched),
@@ -79,7 +76,9 @@ fn topic_page(text: &mut String, topic: &TopicInspection, exact: bool) {
         let _ = writeln!(text, "  {guess}");
     }
     if topic.latest_state {
-        text.push_str("  only the latest record of each key: not the topic's history (--latest-state restores it)\n");
+        text.push_str(
+            "  only the latest record of each key: not the topic's history (--latest-state restores it)\n",
+        );
     }
     let rows = topic
         .partitions

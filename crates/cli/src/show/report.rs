@@ -103,7 +103,11 @@ pub(crate) fn report(report: &Report) -> String {
         let parts: Vec<String> = parts
             .map(|(name, share)| format!("{name} {:.0} %", share * 100.0))
             .collect();
-        let _ = writeln!(text, "where the time went: {}; the limit was: {limit}", parts.join(", "));
+        let _ = writeln!(
+            text,
+            "where the time went: {}; the limit was: {limit}",
+            parts.join(", ")
+        );
     }
     text
 }

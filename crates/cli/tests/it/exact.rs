@@ -122,7 +122,10 @@ fn gaps_and_late_beginnings_on_both_versions() {
         let broker = Broker::shared(version);
         let backup = Backup::new("exact-small", &partitions);
         let said = backup.restore(broker, &["--offsets", "exact"]);
-        assert!(said.contains("its logs begin at their first records now"), "{said}");
+        assert!(
+            said.contains("its logs begin at their first records now"),
+            "{said}"
+        );
         backup.assert_exact(broker);
         // Once more: nothing to do, and nothing is changed.
         let again = backup.restore(broker, &["--offsets", "exact", "--verify-existing"]);
@@ -131,7 +134,11 @@ fn gaps_and_late_beginnings_on_both_versions() {
         // Auto goes on with what it finds.
         backup.restore(broker, &[]);
         backup.assert_exact(broker);
-        assert_says(&backup.run("verify", broker, &["--offsets", "exact"]), 0, &["all equal"]);
+        assert_says(
+            &backup.run("verify", broker, &["--offsets", "exact"]),
+            0,
+            &["all equal"],
+        );
     }
 }
 
@@ -145,13 +152,24 @@ fn real_backups_keep_their_offsets() {
         set.write_to(&environment.folder().join("backup")).unwrap();
         let bootstrap = broker.bootstrap();
         let connector = set.connector_file().display().to_string();
-        let mut arguments: Vec<String> = ["restore", "--from", "backup", "--bootstrap-server", &bootstrap, "-q"]
-            .map(String::from)
-            .into();
+        let mut arguments: Vec<String> = [
+            "restore",
+            "--from",
+            "backup",
+            "--bootstrap-server",
+            &bootstrap,
+            "-q",
+        ]
+        .map(String::from)
+        .into();
         arguments.extend(["--connector-config", &connector, "--offsets", "exact"].map(String::from));
         for (topic, partitions) in set.topics() {
             arguments.extend(["-t".into(), topic.clone(), "--rename".into()]);
-            arguments.extend([format!("{topic}=exact.{name}.{topic}"), "--partitions".into(), partitions.to_string()]);
+            arguments.extend([
+                format!("{topic}=exact.{name}.{topic}"),
+                "--partitions".into(),
+                partitions.to_string(),
+            ]);
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         assert_says(&environment.run(&arguments), 0, &[]);
@@ -190,7 +208,11 @@ fn a_kill_while_offsets_are_filled() {
     let bootstrap = broker.bootstrap();
     let arguments = backup.arguments("restore", &bootstrap, &["--offsets", "exact"]);
     let mut running = Running::start(&backup.environment, "first.log", &arguments);
-    let exists = || consumer::topics(&broker.internal_bootstrap()).unwrap().contains(&backup.topic);
+    let exists = || {
+        consumer::topics(&broker.internal_bootstrap())
+            .unwrap()
+            .contains(&backup.topic)
+    };
     until("the filling", || exists() && ends(broker, &backup.topic)[0] > 0);
     running.kill9();
     // Auto knows the beginning of original offsets from fillers alone.
@@ -202,7 +224,10 @@ fn a_kill_while_offsets_are_filled() {
 #[test]
 fn a_broker_that_forgets_where_logs_begin() {
     let mut broker = Broker::builder(KafkaVersion::V4_1).start().unwrap();
-    let backup = Backup::new("exact-forgotten", &[(300_000..300_100).collect(), (0..100).collect()]);
+    let backup = Backup::new(
+        "exact-forgotten",
+        &[(300_000..300_100).collect(), (0..100).collect()],
+    );
     backup.restore(&broker, &["--offsets", "exact"]);
     backup.assert_exact(&broker);
     // Log starts are written down once a minute.
@@ -243,9 +268,14 @@ fn a_gap_of_a_million() {
 #[test]
 fn a_compacted_topic_loses_its_fillers() {
     let broker = Broker::shared(KafkaVersion::V4_1);
-    let offsets: Vec<i64> = (0..100_000).map(|index| 1_000 + index * 100 + index % 37).collect();
+    let offsets: Vec<i64> = (0..100_000)
+        .map(|index| 1_000 + index * 100 + index % 37)
+        .collect();
     let backup = Backup::keyed("exact-compacted", &offsets);
-    let said = backup.restore(broker, &["--offsets", "exact", "--topic-config", "cleanup.policy=compact"]);
+    let said = backup.restore(
+        broker,
+        &["--offsets", "exact", "--topic-config", "cleanup.policy=compact"],
+    );
     assert!(said.contains("the log cleaner has removed all"), "{said}");
     backup.assert_exact(broker);
     let output = backup.run("verify", broker, &["--offsets", "exact"]);
@@ -257,7 +287,10 @@ fn auto_takes_a_map_where_original_offsets_cost_too_much() {
     let broker = Broker::shared(KafkaVersion::V4_1);
     let backup = Backup::new("exact-dear", &[vec![2_000_000_000, 2_000_000_001]]);
     let said = backup.restore(broker, &["--exact-limit", "10s,5GB"]);
-    assert!(said.contains("contiguous") || said.contains("-2 000 000 000"), "{said}");
+    assert!(
+        said.contains("contiguous") || said.contains("-2 000 000 000"),
+        "{said}"
+    );
     let output = backup.run("plan", broker, &[]);
     assert_says(&output, 0, &["hold records at other offsets"]);
     let output = backup.run("plan", broker, &["--offsets", "exact"]);

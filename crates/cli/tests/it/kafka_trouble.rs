@@ -249,7 +249,11 @@ fn a_user_without_rights_is_told_which_are_missing() {
     };
     let output = run("nobody");
     assert_eq!(output.status.code(), Some(1), "{}", talk(&output));
-    assert_says(&output, 1, &["grant Create on the topic forbidden", "Nothing was written"]);
+    assert_says(
+        &output,
+        1,
+        &["grant Create on the topic forbidden", "Nothing was written"],
+    );
     consumer::create_topic(&broker.internal_bootstrap(), "forbidden", 3, &[]).unwrap();
     let output = run("nobody");
     assert_eq!(output.status.code(), Some(1), "{}", talk(&output));

@@ -65,11 +65,27 @@ fn users() -> Vec<(&'static str, Vec<Right>)> {
         ("transactions", transactions),
         ("neither", no_markers),
         ("no-delete", without(MARKERS, &[(TOPIC, DELETE)])),
-        ("no-start", without(MARKERS, &[(TOPIC, DELETE), (TOPIC, ALTER_CONFIGS)])),
+        (
+            "no-start",
+            without(MARKERS, &[(TOPIC, DELETE), (TOPIC, ALTER_CONFIGS)]),
+        ),
         ("no-create", without(MARKERS, &[(TOPIC, CREATE)])),
         ("no-write", without(MARKERS, &[(TOPIC, WRITE)])),
         ("no-read", without(MARKERS, &[(TOPIC, READ)])),
-        ("no-topic", without(MARKERS, &[(TOPIC, CREATE), (TOPIC, READ), (TOPIC, WRITE), (TOPIC, DELETE), (TOPIC, DESCRIBE_CONFIGS), (TOPIC, ALTER_CONFIGS)])),
+        (
+            "no-topic",
+            without(
+                MARKERS,
+                &[
+                    (TOPIC, CREATE),
+                    (TOPIC, READ),
+                    (TOPIC, WRITE),
+                    (TOPIC, DELETE),
+                    (TOPIC, DESCRIBE_CONFIGS),
+                    (TOPIC, ALTER_CONFIGS),
+                ],
+            ),
+        ),
     ]
 }
 
@@ -106,7 +122,10 @@ async fn grant(broker: &Broker) {
     let config = ClientConfig::new(Address::parse_list(&broker.internal_bootstrap()).unwrap());
     let cluster = Cluster::connect(config).await.unwrap();
     let response = cluster.any().await.unwrap().call(&request).await.unwrap();
-    assert!(response.results.iter().all(|result| result.error_code == 0), "{response:?}");
+    assert!(
+        response.results.iter().all(|result| result.error_code == 0),
+        "{response:?}"
+    );
 }
 
 /// A backup of one topic whose two partitions begin late and have gaps, or not.
@@ -172,7 +191,11 @@ impl Backup {
     /// Panics unless plan and restore are refused with `words`, and nothing was made.
     fn assert_refused(&self, broker: &Broker, user: &str, words: &[&str]) {
         for command in ["plan", "restore"] {
-            assert_says(&self.run(command, broker, user, &["--offsets", "exact"]), 1, words);
+            assert_says(
+                &self.run(command, broker, user, &["--offsets", "exact"]),
+                1,
+                words,
+            );
         }
         let topics = consumer::topics(&broker.internal_bootstrap()).unwrap();
         assert!(!topics.contains(&self.topic), "{user} made {}", self.topic);
@@ -186,22 +209,38 @@ fn enough_is_enough_and_what_is_missing_is_said_first() {
         let exact = &["--offsets", "exact"][..];
 
         let backup = Backup::new("rights-markers", 1_000, true);
-        assert_says(&backup.run("plan", &broker, "markers", exact), 0, &["transaction markers"]);
+        assert_says(
+            &backup.run("plan", &broker, "markers", exact),
+            0,
+            &["transaction markers"],
+        );
         backup.assert_restored(&broker, "markers", exact);
 
         let backup = Backup::new("rights-transactions", 1_000, true);
-        assert_says(&backup.run("plan", &broker, "transactions", exact), 0, &["empty transactions"]);
+        assert_says(
+            &backup.run("plan", &broker, "transactions", exact),
+            0,
+            &["empty transactions"],
+        );
         backup.assert_restored(&broker, "transactions", exact);
         backup.assert_restored(&broker, "transactions", &["--verify-existing"]);
 
         let backup = Backup::new("rights-neither", 1_000, true);
         backup.assert_refused(&broker, "neither", &["Alter on the cluster", "transactional ids"]);
-        assert_says(&backup.run("plan", &broker, "neither", &[]), 0, &["contiguous offsets", "not possible"]);
+        assert_says(
+            &backup.run("plan", &broker, "neither", &[]),
+            0,
+            &["contiguous offsets", "not possible"],
+        );
         let backup = Backup::new("rights-gapless", 1_000, false);
         backup.assert_restored(&broker, "neither", exact);
 
         let backup = Backup::new("rights-no-delete", 1_000, true);
-        assert_says(&backup.run("plan", &broker, "no-delete", exact), 0, &["left to retention"]);
+        assert_says(
+            &backup.run("plan", &broker, "no-delete", exact),
+            0,
+            &["left to retention"],
+        );
         backup.assert_restored(&broker, "no-delete", exact);
 
         let refusals: [(&str, &[&str]); 5] = [
@@ -215,7 +254,11 @@ fn enough_is_enough_and_what_is_missing_is_said_first() {
             let backup = Backup::new(&format!("rights-{user}"), 1_000, true);
             if user == "no-read" {
                 // Enough for a restore that is not interrupted, which it says.
-                assert_says(&backup.run("plan", &broker, user, exact), 0, &["cannot be continued", "Read on the topic"]);
+                assert_says(
+                    &backup.run("plan", &broker, user, exact),
+                    0,
+                    &["cannot be continued", "Read on the topic"],
+                );
             } else {
                 backup.assert_refused(&broker, user, words);
             }

@@ -171,7 +171,11 @@ impl<T> Machine<T> {
         let next = self.items.iter().find(|item| item.state == State::Waiting)?;
         // Gaps are all alike: one that takes the place of a refused one before it changes nothing.
         let only_gaps = next.kind == Kind::Gap && sent().all(|item| item.kind == Kind::Gap);
-        let limit = if self.proven || only_gaps { self.max_in_flight } else { 1 };
+        let limit = if self.proven || only_gaps {
+            self.max_in_flight
+        } else {
+            1
+        };
         (sent().count() < limit).then_some(next)
     }
 

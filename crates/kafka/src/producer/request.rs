@@ -96,7 +96,11 @@ fn put_tags(buffer: &mut BytesMut, flexible: bool) {
 /// Laid out by hand, since thousands of markers are the same bytes:
 /// <https://kafka.apache.org/protocol#The_Messages_WriteTxnMarkers>.
 pub(super) fn markers_body(identity: ProducerIdentity, gaps: &[(TopicPartition, i64)]) -> Vec<Bytes> {
-    let mut counts: Vec<i64> = gaps.iter().map(|(_, count)| *count).filter(|count| *count > 0).collect();
+    let mut counts: Vec<i64> = gaps
+        .iter()
+        .map(|(_, count)| *count)
+        .filter(|count| *count > 0)
+        .collect();
     counts.sort_unstable();
     counts.dedup();
     let most = counts.last().copied().unwrap_or(0);
@@ -105,7 +109,10 @@ pub(super) fn markers_body(identity: ProducerIdentity, gaps: &[(TopicPartition, 
     // Between two counts every marker names the same partitions.
     let mut number = 0;
     for end in counts {
-        let marker = marker(identity, gaps.iter().filter(|(_, count)| *count > number).map(|(at, _)| at));
+        let marker = marker(
+            identity,
+            gaps.iter().filter(|(_, count)| *count > number).map(|(at, _)| at),
+        );
         body.reserve(marker.len() * usize::try_from(end - number).unwrap_or(0));
         for _ in number..end {
             body.put_slice(&marker);

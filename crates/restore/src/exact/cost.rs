@@ -64,7 +64,9 @@ pub(crate) async fn round_trip(cluster: &Cluster, partition: Option<&TopicPartit
         let asked = Instant::now();
         let answered = match partition {
             Some(partition) => {
-                let answers = cluster.list_offsets(std::slice::from_ref(partition), OffsetSpec::Latest).await;
+                let answers = cluster
+                    .list_offsets(std::slice::from_ref(partition), OffsetSpec::Latest)
+                    .await;
                 answers.iter().all(|(_, answer)| answer.is_ok())
             }
             None => cluster.refresh(Some(&[])).await.is_ok(),
@@ -106,13 +108,15 @@ pub(crate) fn estimate(
             requests += gaps + missing / MARKERS as f64;
         }
         GapMethod::Transactions => {
-            seconds += missing / TRANSACTIONS_PER_SECOND + gaps * TRANSACTION_ROUND_TRIPS * round_trip.max(0.0005);
+            seconds +=
+                missing / TRANSACTIONS_PER_SECOND + gaps * TRANSACTION_ROUND_TRIPS * round_trip.max(0.0005);
             disk += missing * MARKER_BYTES;
             requests += 3.0 * missing + 2.0 * gaps;
         }
         GapMethod::Cleaner if missing > 0.0 => {
             let filled = millions(missing) * FILLER_BYTES_PER_MILLION;
-            seconds += millions(missing) * (FILLER_SECONDS_PER_MILLION + CLEANER_SECONDS_PER_MILLION) + CLEANER_SECONDS;
+            seconds += millions(missing) * (FILLER_SECONDS_PER_MILLION + CLEANER_SECONDS_PER_MILLION)
+                + CLEANER_SECONDS;
             disk += (filled + survey.payload_bytes as f64) * CLEANING_FACTOR;
             requests += missing / FILLERS as f64 + 8.0;
         }
@@ -144,7 +148,10 @@ mod tests {
         let survey = survey(1_000_000_000, 1_000_000_100, 0, 0);
         let cost = estimate(&survey, GapMethod::Markers, 0, 3, Duration::from_millis(1));
         assert!((100.0..150.0).contains(&cost.seconds), "{cost:?}");
-        assert!((1_500_000_000..2_000_000_000).contains(&cost.disk_bytes), "{cost:?}");
+        assert!(
+            (1_500_000_000..2_000_000_000).contains(&cost.disk_bytes),
+            "{cost:?}"
+        );
         assert_eq!(cost.requests, 10_000);
     }
 
@@ -154,7 +161,10 @@ mod tests {
         let cost = |target_end| estimate(&all, GapMethod::Markers, target_end, 1, Duration::from_millis(1));
         assert!(cost(0).seconds > cost(1_000_000).seconds);
         assert_eq!(cost(2_000_000).requests, 0);
-        assert_eq!(estimate(&Survey::default(), GapMethod::Markers, 0, 1, Duration::ZERO), ExactCost::default());
+        assert_eq!(
+            estimate(&Survey::default(), GapMethod::Markers, 0, 1, Duration::ZERO),
+            ExactCost::default()
+        );
     }
 
     #[test]

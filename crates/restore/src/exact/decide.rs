@@ -48,14 +48,19 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
             false => gaps::probe(cluster, &topic.target).await?,
         };
         let begun = begun(job, cluster, &context, plan, topic, &surveys).await?;
-        let existing = topic.create.is_none().then(|| TopicPartition::new(topic.target.as_str(), 0));
+        let existing = topic
+            .create
+            .is_none()
+            .then(|| TopicPartition::new(topic.target.as_str(), 0));
         let round_trip = cost::round_trip(cluster, existing.as_ref()).await;
         let replicas = replicas(topic, about, brokers);
 
         let topic = &mut plan.topics[index];
         let mut sum = ExactCost::default();
         for partition in &mut topic.partitions {
-            let Some(survey) = surveys.get(&partition.partition) else { continue };
+            let Some(survey) = surveys.get(&partition.partition) else {
+                continue;
+            };
             let cost = cost::estimate(survey, method, partition.target_end, replicas, round_trip);
             sum = sum.plus(cost);
             partition.cost = Some(cost);
@@ -101,7 +106,10 @@ async fn surveys(
 async fn is_compacted(cluster: &Cluster, topic: &TopicPlan) -> bool {
     const POLICY: &str = "cleanup.policy";
     if let Some(new) = &topic.create {
-        return new.configs.get(POLICY).is_some_and(|policy| policy.contains("compact"));
+        return new
+            .configs
+            .get(POLICY)
+            .is_some_and(|policy| policy.contains("compact"));
     }
     let changed = topic.profile.iter().any(|change| change.name == POLICY);
     changed
@@ -110,7 +118,9 @@ async fn is_compacted(cluster: &Cluster, topic: &TopicPlan) -> bool {
 }
 
 fn replicas(topic: &TopicPlan, about: Option<&TopicMetadata>, brokers: u32) -> u32 {
-    let existing = about.and_then(|topic| topic.partitions.first()).map(|first| first.replicas.len());
+    let existing = about
+        .and_then(|topic| topic.partitions.first())
+        .map(|first| first.replicas.len());
     let wished = topic.create.as_ref().and_then(|new| new.replication_factor);
     existing
         .and_then(|count| u32::try_from(count).ok())
@@ -137,7 +147,11 @@ async fn begun(
 ) -> Result<Begun, RestoreError> {
     let mut begun = Begun::default();
     let options = stream_options(job, &topic.content.decoding);
-    for partition in topic.partitions.iter().filter(|partition| partition.target_end > 0) {
+    for partition in topic
+        .partitions
+        .iter()
+        .filter(|partition| partition.target_end > 0)
+    {
         if job.target.append {
             continue;
         }
@@ -228,7 +242,9 @@ fn obstacle(
         ));
     }
     let later = topic.partitions.iter().any(|partition| {
-        let first = surveys.get(&partition.partition).and_then(|survey| survey.first_offset);
+        let first = surveys
+            .get(&partition.partition)
+            .and_then(|survey| survey.first_offset);
         first.is_some_and(|first| first > 0 && partition.target_start < first)
     });
     let rights = about.and_then(|topic| topic.rights);
@@ -277,7 +293,9 @@ fn settle(
         topic.exact = false;
         topic.offsets_reason = "records are added behind others".to_owned();
         if asked {
-            error(format!("{target}: --append puts records behind others, so they cannot keep their offsets"));
+            error(format!(
+                "{target}: --append puts records behind others, so they cannot keep their offsets"
+            ));
         }
         return;
     }
@@ -308,9 +326,10 @@ fn settle(
         }
         (None, None) if !asked && begun.exact.is_empty() && is_unsure(topic) => {
             topic.exact = false;
-            topic.offsets_reason = "original ones need the right to step over gaps, should there be any: Alter on the \
+            topic.offsets_reason =
+                "original ones need the right to step over gaps, should there be any: Alter on the \
                  cluster, or Write on transactional ids"
-                .to_owned();
+                    .to_owned();
         }
         (None, None) => {
             topic.exact = true;
@@ -331,7 +350,12 @@ fn settle(
 
 /// True where a gap would be the end, and nobody has seen that there is none.
 fn is_unsure(topic: &TopicPlan) -> bool {
-    let unseen = |partition: &PartitionPlan| partition.survey.as_ref().is_some_and(|survey| !survey.is_complete);
+    let unseen = |partition: &PartitionPlan| {
+        partition
+            .survey
+            .as_ref()
+            .is_some_and(|survey| !survey.is_complete)
+    };
     topic.gaps == Some(GapMethod::None) && topic.partitions.iter().any(unseen)
 }
 

@@ -28,7 +28,11 @@ const CLEANER_PATIENCE_PER_MILLION: Duration = Duration::from_secs(1);
 const NOTICES: Duration = Duration::from_secs(15);
 
 /// Deletes what lies before `first`. A missing right is no error here: [`begin_logs`] comes back to it.
-pub(crate) async fn trim(shared: &Shared, partition: &TopicPartition, first: i64) -> Result<(), RestoreError> {
+pub(crate) async fn trim(
+    shared: &Shared,
+    partition: &TopicPartition,
+    first: i64,
+) -> Result<(), RestoreError> {
     for ((partition, _), outcome) in shared.cluster.delete_records(&[(partition.clone(), first)]).await {
         match outcome {
             Ok(_) => {}
@@ -133,7 +137,10 @@ async fn delete_by_retention(
     wanted: &[(TopicPartition, i64)],
 ) -> Result<Option<String>, RestoreError> {
     let old = |partition: i32| {
-        let report = topic.partitions.iter().find(|report| report.partition == partition);
+        let report = topic
+            .partitions
+            .iter()
+            .find(|report| report.partition == partition);
         report.is_none_or(|report| report.first_timestamp.is_none_or(|first| first <= FILLER_AGE_MS))
     };
     let ancient: Vec<i32> = wanted
@@ -202,7 +209,9 @@ pub(crate) async fn clean(
     report: &mut Report,
 ) -> Result<(), RestoreError> {
     for (index, prepared) in prepared.iter().enumerate() {
-        let Some(topic) = report.topics.get(index) else { continue };
+        let Some(topic) = report.topics.get(index) else {
+            continue;
+        };
         let filled: Vec<(TopicPartition, i64, i64)> = topic
             .partitions
             .iter()
@@ -273,7 +282,10 @@ async fn wait_for_cleaner(
     loop {
         let mut left = Vec::new();
         for (partition, broker, from, end) in open {
-            let seen = scan_batches(&shared.cluster, broker, &partition, from, end, |batch| !has_filler(batch)).await;
+            let seen = scan_batches(&shared.cluster, broker, &partition, from, end, |batch| {
+                !has_filler(batch)
+            })
+            .await;
             let clean = match seen {
                 // A replica that is behind shows nothing for a moment.
                 Ok(clean) => clean,
@@ -314,7 +326,9 @@ fn has_filler(batch: &RawBatch) -> bool {
     if header.is_control() || header.record_count <= header.last_offset_delta {
         return false;
     }
-    let Ok(mut records) = batch.records() else { return false };
+    let Ok(mut records) = batch.records() else {
+        return false;
+    };
     let mut block = RecordBlock::new();
     loop {
         block.clear();

@@ -68,7 +68,9 @@ impl GapFiller {
     ) -> Result<Self, RestoreError> {
         Ok(match method {
             GapMethod::Markers => Self::Markers,
-            GapMethod::Transactions => Self::Transactions(Arc::new(Transactions::start(cluster, topic).await?)),
+            GapMethod::Transactions => {
+                Self::Transactions(Arc::new(Transactions::start(cluster, topic).await?))
+            }
             GapMethod::Cleaner | GapMethod::None => Self::None,
         })
     }

@@ -23,7 +23,9 @@ pub(crate) async fn check(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) 
             add(Severity::Error, format!("{target} cannot be created: {reason}"));
             continue;
         }
-        let refused = about.and_then(|about| about.error.as_ref()).and_then(|error| error.code());
+        let refused = about
+            .and_then(|about| about.error.as_ref())
+            .and_then(|error| error.code());
         if refused == Some(ResponseError::TopicAuthorizationFailed) {
             add(
                 Severity::Error,
@@ -31,15 +33,23 @@ pub(crate) async fn check(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) 
             );
             continue;
         }
-        let Some(rights) = about.and_then(|about| about.rights) else { continue };
+        let Some(rights) = about.and_then(|about| about.rights) else {
+            continue;
+        };
         let lacks = |operation| !rights.allow(operation);
         if lacks(Operation::Write) {
-            add(Severity::Error, format!("this user may not write to {target}: grant Write on the topic"));
+            add(
+                Severity::Error,
+                format!("this user may not write to {target}: grant Write on the topic"),
+            );
         }
         if lacks(Operation::Read) {
             let holds_something = topic.partitions.iter().any(|partition| partition.target_end > 0);
             let (severity, consequence) = match holds_something || job.target.verify {
-                true => (Severity::Error, "what stands there cannot be compared with the backup"),
+                true => (
+                    Severity::Error,
+                    "what stands there cannot be compared with the backup",
+                ),
                 false => (
                     Severity::Warning,
                     "an interrupted restore cannot be continued, and nothing can be verified",
@@ -90,10 +100,12 @@ async fn creation_refused(cluster: &Cluster, topic: &TopicPlan) -> Option<String
     let (_, outcome) = cluster.create_topics(&[new], true).await.pop()?;
     let error = outcome.err()?;
     match error.code() {
-        Some(ResponseError::TopicAuthorizationFailed | ResponseError::ClusterAuthorizationFailed) => Some(format!(
-            "this user may not create it: grant Create on the topic {} or on the cluster",
-            topic.target
-        )),
+        Some(ResponseError::TopicAuthorizationFailed | ResponseError::ClusterAuthorizationFailed) => {
+            Some(format!(
+                "this user may not create it: grant Create on the topic {} or on the cluster",
+                topic.target
+            ))
+        }
         // What comes from the way to the cluster shows itself when it is created.
         Some(ResponseError::TopicAlreadyExists) | None => None,
         Some(_) => Some(error.to_string()),

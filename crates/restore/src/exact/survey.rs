@@ -80,17 +80,21 @@ pub(crate) async fn survey(
         || (0..count).any(|index| objects.start_offset(index).is_none());
     let mut survey = Survey::default();
     if whole {
-        let ended = look(context, source, objects, options, &mut survey, u64::MAX.min(WHOLE_BYTES * 64)).await?;
+        let ended = look(context, source, objects, options, &mut survey, WHOLE_BYTES * 64).await?;
         survey.is_complete = ended;
         return Ok(survey);
     }
-    let mut chosen: Vec<usize> = (0..OBJECTS).map(|number| number * (count - 1) / (OBJECTS - 1)).collect();
+    let mut chosen: Vec<usize> = (0..OBJECTS)
+        .map(|number| number * (count - 1) / (OBJECTS - 1))
+        .collect();
     chosen.dedup();
     let mut seen_offsets = 0_u64;
     let mut all = true;
     let mut behind = None;
     for index in chosen {
-        let Some(start) = objects.start_offset(index) else { continue };
+        let Some(start) = objects.start_offset(index) else {
+            continue;
+        };
         let next = (index + 1..count)
             .filter_map(|later| objects.start_offset(later))
             .find(|later| *later > start);
@@ -125,7 +129,9 @@ pub(crate) async fn survey(
     };
     let scale = |seen: u64| match seen_offsets {
         0 => seen,
-        _ => u64::try_from(u128::from(seen) * u128::from(span) / u128::from(seen_offsets)).unwrap_or(u64::MAX),
+        _ => {
+            u64::try_from(u128::from(seen) * u128::from(span) / u128::from(seen_offsets)).unwrap_or(u64::MAX)
+        }
     };
     if span > seen_offsets {
         survey.records = scale(survey.records);
@@ -187,7 +193,11 @@ async fn look(
             survey.null_keys += u64::from(record.key.is_none());
             survey.largest_record = survey.largest_record.max(record.payload_bytes() as u64);
             if record.timestamp != NO_TIMESTAMP {
-                survey.first_time = Some(survey.first_time.map_or(record.timestamp, |time| time.min(record.timestamp)));
+                survey.first_time = Some(
+                    survey
+                        .first_time
+                        .map_or(record.timestamp, |time| time.min(record.timestamp)),
+                );
                 survey.last_time = survey.last_time.max(Some(record.timestamp));
             }
         }

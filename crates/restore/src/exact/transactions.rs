@@ -132,7 +132,9 @@ impl Worker {
                 Some(outcome) = self.running.next() => self.ended(outcome),
                 Some((partition, result)) = self.settling.next() => self.close(&partition, result),
             }
-            if self.in_doubt && self.running.is_empty() && self.settling.is_empty()
+            if self.in_doubt
+                && self.running.is_empty()
+                && self.settling.is_empty()
                 && let Err(reason) = self.dispel_doubt().await
             {
                 for open in self.open.drain(..) {
@@ -203,7 +205,11 @@ impl Worker {
     }
 
     fn close(&mut self, partition: &TopicPartition, result: Result<(), String>) {
-        if let Some(index) = self.open.iter().position(|open| open.request.partition == *partition) {
+        if let Some(index) = self
+            .open
+            .iter()
+            .position(|open| open.request.partition == *partition)
+        {
             let open = self.open.swap_remove(index);
             let _ = open.request.done.send(result);
         }
@@ -245,7 +251,9 @@ impl Worker {
 }
 
 fn wrong_end(expected: i64, end: i64) -> String {
-    format!("the log ends at {end} where {expected} was expected: another program is writing to this partition")
+    format!(
+        "the log ends at {end} where {expected} was expected: another program is writing to this partition"
+    )
 }
 
 /// The log's end once its leader is sure of it.

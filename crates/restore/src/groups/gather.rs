@@ -97,11 +97,13 @@ pub async fn from_offsets(
     let context = stream_context(job)?;
     let mut topics: BTreeMap<String, RestoredTopic> = BTreeMap::new();
     for (topic, partition, objects) in partitions(&plan)? {
-        let restored = topics.entry(topic.source.clone()).or_insert_with(|| RestoredTopic {
-            target: topic.target.clone(),
-            complete: true,
-            partitions: BTreeMap::new(),
-        });
+        let restored = topics
+            .entry(topic.source.clone())
+            .or_insert_with(|| RestoredTopic {
+                target: topic.target.clone(),
+                complete: true,
+                partitions: BTreeMap::new(),
+            });
         if job.target.offsets == OffsetMode::Exact {
             restored.partitions.insert(partition, Places::Exact);
             continue;
@@ -130,7 +132,10 @@ pub async fn from_offsets(
         restored.complete &= end >= target;
         let places = match exact {
             true => Places::Exact,
-            false => Places::Mapped { map, known_from: None },
+            false => Places::Mapped {
+                map,
+                known_from: None,
+            },
         };
         restored.partitions.insert(partition, places);
     }
@@ -166,7 +171,9 @@ pub async fn plan_for_time(
     let mut groups = Vec::with_capacity(ids.len());
     for id in ids {
         let there = cluster.describe_group(id, None).await?;
-        let kind = there.as_ref().map_or(GroupKind::Classic, |there| there.kind.clone());
+        let kind = there
+            .as_ref()
+            .map_or(GroupKind::Classic, |there| there.kind.clone());
         let old = match there {
             Some(_) => read_group(cluster, id, Some(&kind)).await?,
             None => Vec::new(),
@@ -181,7 +188,9 @@ pub async fn plan_for_time(
                 .and_then(|old| old.offset),
             new: Some(found.unwrap_or(*end)),
             lag: Some(end - found.unwrap_or(*end)),
-            note: found.is_none().then(|| "at the end of the log: every record is older".to_owned()),
+            note: found
+                .is_none()
+                .then(|| "at the end of the log: every record is older".to_owned()),
             metadata: String::new(),
         });
         groups.push(GroupPlan {

@@ -194,8 +194,9 @@ impl Actor {
         let pending = connection.submit_frame(ApiKey::WriteTxnMarkers as i16, version, body, wait)?;
         Ok(Box::pin(async move {
             let result = pending.await.and_then(|mut body| {
-                WriteTxnMarkersResponse::decode(&mut body, version)
-                    .map_err(|error| KafkaError::protocol("the broker", format!("WriteTxnMarkers: {error:#}")))
+                WriteTxnMarkersResponse::decode(&mut body, version).map_err(|error| {
+                    KafkaError::protocol("the broker", format!("WriteTxnMarkers: {error:#}"))
+                })
             });
             Event::Marked(Answered {
                 link,
