@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::FromArgMatches;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{Context, cat, completions, inspect, man, plan, restore, verify};
+use crate::command::{
+    Context, cat, completions, groups, inspect, man, offsets, plan, restore, snapshot, topics, verify,
+};
 use crate::command_line::{self, CommandLine, Commands};
 use crate::config::environment::Environment;
 use crate::config::{ConfigFile, section};
@@ -70,6 +72,7 @@ fn read(arguments: Vec<OsString>, environment: Environment<'_>) -> Result<(Comma
             definition.find_subcommand(name),
         )
     {
+        let (running, given, behind_command) = innermost(running, given, &arguments, behind_command);
         file = ConfigFile::load(path, environment).map_err(|error| Unread::File(error.into()))?;
         let more = section::arguments(&file, restore, running, given);
         let more = more.map_err(|error| Unread::File(error.into()))?;
@@ -80,6 +83,23 @@ fn read(arguments: Vec<OsString>, environment: Environment<'_>) -> Result<(Comma
     }
     let matches = definition.try_get_matches_from(arguments)?;
     Ok((CommandLine::from_arg_matches(&matches)?, file))
+}
+
+/// Of a command with commands of its own, such as `groups apply`, the inner one is what runs.
+fn innermost<'a>(
+    running: &'a clap::Command,
+    given: &'a clap::ArgMatches,
+    arguments: &[OsString],
+    behind_command: usize,
+) -> (&'a clap::Command, &'a clap::ArgMatches, usize) {
+    let inner = given.subcommand().and_then(|(name, given)| {
+        let place = arguments
+            .iter()
+            .skip(behind_command)
+            .position(|word| word == name)?;
+        Some((running.find_subcommand(name)?, given, behind_command + place + 1))
+    });
+    inner.unwrap_or((running, given, behind_command))
 }
 
 fn dispatch(line: &CommandLine, file: &ConfigFile, printer: &Printer) -> Result<Outcome, CommandError> {
@@ -115,6 +135,10 @@ async fn work(command: &Commands, context: &Context<'_>) -> Result<Outcome, Comm
         Commands::Inspect(arguments) => inspect::run(arguments, context).await,
         Commands::Cat(arguments) => cat::run(arguments, context).await,
         Commands::Verify(arguments) => verify::run(arguments, context).await,
+        Commands::Groups(arguments) => groups::run(arguments, context).await,
+        Commands::Snapshot(arguments) => snapshot::run(arguments, context).await,
+        Commands::Topics(arguments) => topics::run(arguments, context).await,
+        Commands::Offsets(arguments) => offsets::run(arguments, context),
         Commands::Completions(_) | Commands::Man(_) => Ok(Outcome::Done),
     }
 }

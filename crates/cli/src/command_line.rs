@@ -5,7 +5,9 @@ use std::ffi::{OsStr, OsString};
 use clap::{Arg, ArgAction, Command, CommandFactory, Parser, Subcommand};
 
 use crate::argument::global::GlobalArguments;
-use crate::command::{cat, completions, inspect, man, plan, restore, verify};
+use crate::command::{
+    cat, completions, groups, inspect, man, offsets, plan, restore, snapshot, topics, verify,
+};
 
 const USAGE: &str = "kafka-restore -c FILE -t TOPIC [--since TS]\n       kafka-restore <COMMAND> [OPTIONS]";
 
@@ -56,6 +58,14 @@ pub(crate) enum Commands {
     Cat(cat::Arguments),
     /// Compare a restored topic with the backup, record by record
     Verify(verify::Arguments),
+    /// Consumer groups' committed offsets: export, show, apply, undo
+    Groups(groups::Arguments),
+    /// Save a live cluster's topic configurations, partition counts and group offsets
+    Snapshot(snapshot::Arguments),
+    /// Put a topic's own configuration back after an interrupted restore
+    Topics(topics::Arguments),
+    /// Source offsets to target offsets through the offset map of a restore
+    Offsets(offsets::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print or write the manual pages

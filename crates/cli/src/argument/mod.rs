@@ -6,6 +6,7 @@
 pub(crate) mod choice;
 pub(crate) mod content;
 pub(crate) mod global;
+pub(crate) mod groups;
 pub(crate) mod job;
 pub(crate) mod limit;
 pub(crate) mod offsets;

@@ -1,10 +1,12 @@
 //! Topics that are missing in the target, and how they are created.
 
 use clap::Args;
+use kafka::config::Address;
 use restore::job::Create;
 
 use super::choice::{Choice, choice};
 use super::heading;
+use crate::settings::target::bootstrap_server;
 use crate::value::pair::{Setting, parse_setting};
 
 /// Topics that are missing in the target, and how they are created.
@@ -25,6 +27,10 @@ pub(crate) struct CreationArguments {
     /// A setting of a topic that is created, by Kafka's name, such as cleanup.policy=compact. Repeatable.
     #[arg(long, value_name = "K=V", value_parser = parse_setting, help_heading = heading::TOPICS)]
     pub(crate) topic_config: Vec<Setting>,
+
+    /// Create topics as they are in another cluster, which is reached with the same security settings.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', value_parser = bootstrap_server, help_heading = heading::TOPICS)]
+    pub(crate) topic_config_from: Vec<Address>,
 
     /// Add partitions to an existing topic that has fewer than the backup.
     #[arg(long, help_heading = heading::TOPICS)]

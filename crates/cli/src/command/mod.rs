@@ -11,10 +11,14 @@ use crate::value::moment;
 
 pub(crate) mod cat;
 pub(crate) mod completions;
+pub(crate) mod groups;
 pub(crate) mod inspect;
 pub(crate) mod man;
+pub(crate) mod offsets;
 pub(crate) mod plan;
 pub(crate) mod restore;
+pub(crate) mod snapshot;
+pub(crate) mod topics;
 pub(crate) mod verify;
 
 /// What every command gets beside its own arguments.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use ::restore::error::RestoreError;
 use ::restore::report::{self, Report};
+use ::restore::snapshot::keep;
 use anyhow::Context as _;
 use backup::stream::RejectSink;
 use clap::Args;
 
-use super::{Context, plan};
+use super::{Context, groups, plan, topics};
+use crate::argument::groups::{RestoredGroups, restored_groups};
 use crate::argument::heading;
 use crate::argument::job::JobArguments;
 use crate::error::{CommandError, Kind, Outcome};
@@ -38,6 +40,11 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) job: JobArguments,
 
+    /// Commit consumer groups' offsets at the end: of a FILE (a snapshot, an export, what kafka-consumer-groups printed),
+    /// of the newest snapshot in the bucket, or none. Groups with members are left alone. [default: none]
+    #[arg(long, value_name = "FILE|snapshot|none", value_parser = restored_groups, help_heading = heading::TARGET)]
+    pub(crate) groups: Option<RestoredGroups>,
+
     /// Stop after the plan and print it, as the plan command does.
     #[arg(long, help_heading = heading::OUTPUT)]
     pub(crate) dry_run: bool,
@@ -62,6 +69,13 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         .open(Some(Arc::clone(&rejects) as Arc<dyn RejectSink>))
         .await?;
     job.target.interim_report = arguments.report.clone();
+    job.target.topics.journal = arguments.report.as_deref().map(topics::journal_beside);
+    if let Some(RestoredGroups::File(path)) = &arguments.groups {
+        // A snapshot knows the topics too; anything else only groups.
+        job.target.topics.snapshot = keep::read_file(path)
+            .ok()
+            .map(|snapshot| (path.display().to_string(), Arc::new(snapshot)));
+    }
     context.announce(&arguments.job.topics);
     if arguments.dry_run {
         return plan::print(&job, arguments.json, context).await;
@@ -99,7 +113,17 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             .printer
             .warn(&format!("what could not be read is kept in {}", path.display()));
     }
-    outcome(&report, context.stop.is_cancelled())
+    let outcome = outcome(&report, context.stop.is_cancelled())?;
+    let wanted = arguments.groups.as_ref().unwrap_or(&RestoredGroups::None);
+    if *wanted == RestoredGroups::None || outcome == Outcome::Interrupted {
+        return Ok(outcome);
+    }
+    Ok(
+        match groups::after_restore(wanted, &job, &report, arguments.json, context).await? {
+            Outcome::Done => outcome,
+            other => other,
+        },
+    )
 }
 
 /// Writes the report whole or not at all: a crash must not leave half of one under its name.
@@ -157,7 +181,8 @@ fn outcome(report: &Report, stopped: bool) -> Result<Outcome, CommandError> {
         });
     }
     interrupted |= report.unfinished.is_some();
-    Ok(match (interrupted, report.has_losses()) {
+    let findings = report.has_losses() || !report.to_do.is_empty();
+    Ok(match (interrupted, findings) {
         (true, _) => Outcome::Interrupted,
         (false, true) => Outcome::Findings,
         (false, false) => Outcome::Done,

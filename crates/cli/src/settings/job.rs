@@ -9,6 +9,7 @@ use backup::layout::Layout;
 use backup::layout::connector::{ConnectorSettings, Naming};
 use backup::storage::url::StorageConfig;
 use backup::stream::RejectSink;
+use kafka::config::ClientConfig;
 
 use super::content::Content;
 use super::{connector, selection, source, target};
@@ -17,7 +18,7 @@ use crate::argument::job::JobArguments;
 use crate::argument::limit::LimitArguments;
 use crate::argument::safety::TroubleArguments;
 use crate::argument::source::SourceArguments;
-use crate::config::ConfigFile;
+use crate::config::{ConfigError, ConfigFile};
 
 /// Where the backup is, and everything about reading it.
 #[derive(Clone, Debug)]
@@ -175,7 +176,10 @@ impl JobSettings {
                 add_partitions: creation.add_partitions,
                 keep_profile: creation.keep_profile,
                 snapshot: None,
-                config_from: None,
+                config_from: (!creation.topic_config_from.is_empty()).then(|| ClientConfig {
+                    bootstrap: creation.topic_config_from.clone(),
+                    ..defaults.cluster.clone()
+                }),
                 journal: None,
             },
             ..defaults
@@ -209,6 +213,9 @@ pub(crate) fn resources(arguments: &LimitArguments) -> anyhow::Result<Resources>
         memory: usize::try_from(arguments.memory.as_u64()).unwrap_or(usize::MAX),
         jobs: arguments.jobs.map(usize::from),
         rate_limit: arguments.rate_limit.map(|rate| rate.as_u64()),
-        shard: shard.map_err(anyhow::Error::msg)?,
+        shard: shard.map_err(|what| ConfigError::Contradiction {
+            what,
+            hint: "Each process of one restore takes another share: 0/N, 1/N and so on.".to_owned(),
+        })?,
     })
 }

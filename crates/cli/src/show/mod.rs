@@ -1,9 +1,11 @@
 //! Results as people read them on stdout: pure functions from what the library gives to text.
 
+pub(crate) mod groups;
 mod inspection;
 mod plan;
 pub(crate) mod record;
 mod report;
+pub(crate) mod topics;
 mod verdict;
 
 pub(crate) use inspection::inspection;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::restore::report::{Outcome, PartitionReport, Report};
 
 use super::range;
+use super::topics::put_expirations;
 use crate::text::{bytes, count, duration, plural, signed, table};
 
 /// More offset differences than this are only counted.
@@ -89,6 +90,13 @@ pub(crate) fn report(report: &Report) -> String {
     }
     for finding in &report.findings {
         let _ = writeln!(text, "note: {finding}");
+    }
+    put_expirations(&mut text, &report.expirations);
+    if !report.to_do.is_empty() {
+        let _ = writeln!(text, "left to do by hand:");
+        for command in &report.to_do {
+            let _ = writeln!(text, "  {command}");
+        }
     }
     if report.unmatched_objects > 0 {
         let _ = writeln!(

@@ -197,7 +197,9 @@ fn another_producer_in_the_middle_is_noticed() {
     let backup = Backup::new("foreign", LONG);
     consumer::create_topic(&broker().internal_bootstrap(), "foreign", 3, SLOW_TOPIC).unwrap();
     let bootstrap = broker().bootstrap();
-    let arguments = backup.arguments(&bootstrap, &["--offsets", "map", "--progress", "none"]);
+    // Slow enough for a stranger to come in between.
+    let slowly = ["--offsets", "map", "--progress", "none", "--rate-limit", "500kB"];
+    let arguments = backup.arguments(&bootstrap, &slowly);
     let mut run = Running::start(&backup.environment, "run.log", &arguments);
     until("a beginning", || ends(broker(), "foreign")[1] > 0);
     let stranger = record("foreign", 1, 0, 10);

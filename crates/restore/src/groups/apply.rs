@@ -5,6 +5,7 @@
 //! not exist. So everything is checked here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::translate::{Place, Translation};
 use super::{GroupOffset, GroupOffsets, GroupsFile};
 use crate::error::RestoreError;
+use crate::file::write_whole;
 use crate::journal::GROUP_PREFIX;
 use crate::snapshot::read_group;
 
@@ -119,6 +121,8 @@ pub struct GroupsReport {
     pub findings: Vec<String>,
     /// What is left to be done by hand, as commands.
     pub to_do: Vec<String>,
+    /// The file that `groups undo` takes, where anything was changed.
+    pub undo: Option<String>,
 }
 
 /// How it went with a group.
@@ -332,6 +336,31 @@ pub async fn before(cluster: &Cluster, plan: &GroupsPlan) -> Result<GroupsFile, 
     Ok(GroupsFile::new(groups))
 }
 
+/// Keeps what stands there in the file `undo`, if there is anything to change, and then does what `plan` says.
+pub async fn apply_with_undo(
+    cluster: &Cluster,
+    plan: GroupsPlan,
+    undo: &Path,
+    wait: Duration,
+) -> Result<GroupsReport, RestoreError> {
+    let before = before(cluster, &plan).await?;
+    if !before.groups.is_empty() {
+        let failed = |message: String| {
+            RestoreError::Refused(format!(
+                "the undo file {} cannot be written, and nothing was committed: {message}",
+                undo.display()
+            ))
+        };
+        let bytes = serde_json::to_vec_pretty(&before).map_err(|error| failed(error.to_string()))?;
+        write_whole(undo, &bytes).map_err(|error| failed(error.to_string()))?;
+    }
+    let mut report = apply(cluster, plan, wait).await;
+    if !before.groups.is_empty() {
+        report.undo = Some(undo.display().to_string());
+    }
+    Ok(report)
+}
+
 /// Does what `plan` says. A group with members is waited for until `wait` is over, and else left alone.
 pub async fn apply(cluster: &Cluster, plan: GroupsPlan, wait: Duration) -> GroupsReport {
     let deadline = Instant::now() + wait.min(Duration::from_secs(365 * 86_400));
@@ -354,6 +383,7 @@ pub async fn apply(cluster: &Cluster, plan: GroupsPlan, wait: Duration) -> Group
         groups: applied,
         findings: plan.findings,
         to_do,
+        undo: None,
     }
 }
 
@@ -569,6 +599,7 @@ pub async fn undo(
         groups,
         findings: Vec::new(),
         to_do,
+        undo: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use backup::inventory;
 use backup::stream::PartitionStream;
 use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
@@ -19,7 +20,8 @@ use crate::job::{Job, OffsetMode};
 use crate::offsets::OffsetMap;
 use crate::plan::{RestorePlan, TopicPlan, list_topics};
 use crate::progress::Progress;
-use crate::snapshot::read_group;
+use crate::snapshot::{Snapshot, keep, read_group};
+use crate::wish;
 
 /// What a backup of `__consumer_offsets`, or of MirrorMaker's checkpoints, says.
 #[derive(Clone, Debug)]
@@ -209,4 +211,21 @@ pub async fn plan_for_time(
         groups,
         findings: Vec::new(),
     })
+}
+
+/// The newest snapshot in the bucket of the job's source that was taken at or before `end` (milliseconds since 1970), or
+/// before the end of the backup where that is earlier; with its place.
+pub async fn newest_snapshot(
+    job: &Job,
+    end: Option<i64>,
+) -> Result<Option<(String, Snapshot)>, RestoreError> {
+    let source = &job.source;
+    let inventory = inventory::take(source.store.as_ref(), &source.layout, &source.selection, |_| {}).await?;
+    let end = wish::end(&inventory).min(end.unwrap_or(i64::MAX));
+    keep::newest_before(&source.store, end)
+        .await
+        .map_err(|error| match error {
+            keep::KeepError::Storage(error) => error.into(),
+            other => RestoreError::Refused(other.to_string()),
+        })
 }

@@ -1,0 +1,70 @@
+//! Topics that got their own configuration back.
+
+use std::fmt::Write as _;
+
+use ::restore::forecast::Expiration;
+use ::restore::topics::Finished;
+
+/// What was put back, and what goes then.
+pub(crate) fn finished(topics: &[Finished]) -> String {
+    let mut text = String::new();
+    if topics.is_empty() {
+        text.push_str("no topic was left behind by an interrupted restore\n");
+    }
+    for topic in topics {
+        let Some(originals) = &topic.originals else {
+            let _ = writeln!(
+                text,
+                "{}: no restore of it is unfinished, nothing was changed",
+                topic.topic
+            );
+            continue;
+        };
+        let _ = writeln!(text, "{}: has its own configuration back", topic.topic);
+        for (name, value) in originals {
+            let _ = match value {
+                Some(value) => writeln!(text, "  {name}={value}"),
+                None => writeln!(text, "  {name}: the brokers' default"),
+            };
+        }
+        put_expirations(&mut text, &topic.expirations);
+    }
+    text
+}
+
+/// What brokers will delete or compact.
+pub(crate) fn put_expirations(text: &mut String, expirations: &[Expiration]) {
+    for expiration in expirations {
+        let _ = writeln!(text, "will expire: {}", expiration.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_and_without_a_journal() {
+        let done = |topic: &str, originals: Option<&[(&str, Option<&str>)]>| Finished {
+            topic: topic.to_owned(),
+            originals: originals.map(|originals| {
+                let own = |(name, value): &(&str, Option<&str>)| (name.to_string(), value.map(str::to_owned));
+                originals.iter().map(own).collect()
+            }),
+            expirations: Vec::new(),
+        };
+        let text = finished(&[
+            done(
+                "orders",
+                Some(&[("retention.ms", Some("5")), ("segment.ms", None)]),
+            ),
+            done("payments", None),
+        ]);
+        assert_eq!(
+            text,
+            "orders: has its own configuration back\n  retention.ms=5\n  segment.ms: the brokers' default\n\
+             payments: no restore of it is unfinished, nothing was changed\n"
+        );
+        assert!(finished(&[]).starts_with("no topic"));
+    }
+}
