@@ -3,7 +3,7 @@
 //! - [`storage`]: the raw-key store over GCS, S3, Azure, a local folder or memory.
 //! - [`layout`]: object key <-> topic, partition, start offset; the connector's own configuration.
 //! - [`container`]: magic bytes -> gzip, xerial snappy, zstd or plain, streaming.
-//! - [`format`]: csv, json, jsonl, avro, parquet -> [`record::RecordBlock`].
+//! - [`mod@format`]: csv, json, jsonl, avro, parquet -> [`record::RecordBlock`].
 //! - [`inventory`]: listing + layout -> topics, partitions and objects in numeric order.
 //! - [`stream`]: one partition's records, ordered, de-duplicated, bounded in memory.
 

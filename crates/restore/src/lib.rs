@@ -4,9 +4,9 @@
 //! one engine, so that a plan cannot lie. This crate reads no environment and prints nothing: what happens is
 //! told to a [`progress::Progress`].
 //!
-//! A partition's way: [`partition`](mod@partition) takes blocks from the backup's stream, [`cut`] turns them into
-//! steps, [`encode`](mod@encode) makes batches of those on the CPU threads, and the producer of the kafka crate, fed by
-//! [`writer`](mod@writer), puts them behind each other in the target. [`lockstep`](mod@lockstep) compares what stands
+//! A partition's way: `partition` takes blocks from the backup's stream, [`cut`] turns them into
+//! steps, `encode` makes batches of those on the CPU threads, and the producer of the kafka crate, fed by
+//! `writer`, puts them behind each other in the target. `lockstep` compares what stands
 //! there with the backup. [`exact`](mod@exact) is what original offsets need beside that.
 
 pub mod compare;

@@ -2,7 +2,7 @@
 //!
 //! - [`tree`]: text -> a tree of values; no key may stand twice.
 //! - [`environment`]: `${NAME}` in texts.
-//! - [`file`]: the sections and their keys; an unknown key is an error that names the nearest known one.
+//! - [`mod@file`]: the sections and their keys; an unknown key is an error that names the nearest known one.
 //! - [`section`]: the `backup` and `restore` sections are command-line options written in a file.
 //!
 //! Relative paths are looked for beside the config file, then in the current folder. Errors name the file and

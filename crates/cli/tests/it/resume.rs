@@ -50,9 +50,12 @@ impl Dice {
 
 /// Kills restores of `backup` at random moments until [`KILLS`] of them were killed, each time going on at once, and
 /// compares whenever one gets to its end. Gives how many kills hit a log in the middle of its growth.
-fn kill_and_go_on(broker: &Broker, backup: &Backup, mode: &str, expected: &[TruthRecord]) -> u32 {
+///
+/// `pace` (payload bytes per second) makes a run long enough to be killed in.
+fn kill_and_go_on(broker: &Broker, backup: &Backup, mode: &str, pace: &str, expected: &[TruthRecord]) -> u32 {
     let (bootstrap, topic) = (broker.bootstrap(), backup.topic.as_str());
-    let arguments = backup.arguments(&bootstrap, &["--offsets", mode, "--progress", "none"]);
+    let slowly = ["--offsets", mode, "--progress", "none", "--rate-limit", pace];
+    let arguments = backup.arguments(&bootstrap, &slowly);
     let records = backup.records.len() as i64;
     let mut dice = Dice::new();
     let (mut kills, mut inside, mut round) = (0, 0, 0);
@@ -92,7 +95,7 @@ fn kill_and_go_on(broker: &Broker, backup: &Backup, mode: &str, expected: &[Trut
 #[test]
 fn killed_at_any_moment_contiguous_offsets() {
     let backup = Backup::new("killed-map", LONG);
-    let inside = kill_and_go_on(broker(), &backup, "map", &backup.contiguous());
+    let inside = kill_and_go_on(broker(), &backup, "map", "1200kB", &backup.contiguous());
     assert!(
         inside >= KILLS / 4,
         "only {inside} of {KILLS} kills came in the middle"
@@ -109,7 +112,7 @@ fn killed_at_any_moment_original_offsets() {
             ..LONG
         },
     );
-    let inside = kill_and_go_on(broker(), &backup, "exact", &backup.records);
+    let inside = kill_and_go_on(broker(), &backup, "exact", "1200kB", &backup.records);
     assert!(
         inside >= KILLS / 4,
         "only {inside} of {KILLS} kills came in the middle"
@@ -133,7 +136,7 @@ fn killed_while_its_requests_are_on_the_wire() {
             ..LONG
         },
     );
-    let inside = kill_and_go_on(&broker, &backup, "map", &backup.contiguous());
+    let inside = kill_and_go_on(&broker, &backup, "map", "300kB", &backup.contiguous());
     assert!(
         inside >= KILLS / 4,
         "only {inside} of {KILLS} kills came in the middle"

@@ -8,8 +8,8 @@
 //! - Objects that are read ahead *borrow* from a shared half, first come, first served. They may wait for as
 //!   long as it takes, since nobody waits for them; an object that becomes the head stops waiting.
 //!
-//! A merge of more objects than fit into the reserve lets it [grow](PartitionAccount::grow): one partition at
-//! a time, after borrowers have given back. [`state`] holds the rules, free of any waiting.
+//! A merge of more objects than fit into the reserve lets it grow: one partition at
+//! a time, after borrowers have given back. `state` holds the rules, free of any waiting.
 
 mod state;
 
