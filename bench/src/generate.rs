@@ -149,7 +149,13 @@ fn write_json(key: &[u8], value: &[u8], offset: u64, timestamp: u64, text: &mut 
     base64_simd::STANDARD.encode_append(value, text);
     text.extend_from_slice(b"\",\"key\":\"");
     base64_simd::STANDARD.encode_append(key, text);
-    writeln!(text, "\",\"timestamp\":{timestamp}}}")?;
+    // As Java's ISO_INSTANT: three digits of a second, or none.
+    let format = match timestamp % 1000 {
+        0 => "%Y-%m-%dT%H:%M:%SZ",
+        _ => "%Y-%m-%dT%H:%M:%S.%3fZ",
+    };
+    let instant = jiff::Timestamp::from_millisecond(i64::try_from(timestamp)?)?;
+    writeln!(text, "\",\"timestamp\":\"{}\"}}", instant.strftime(format))?;
     Ok(())
 }
 

@@ -70,8 +70,8 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
         }
     }
 
-    /// Walks through the target offsets `start .. end`; records of the backup that belong before `start` are
-    /// passed unseen. Keeps the first `limit` differences; `on_step` is told the records passed now and then.
+    /// Walks through the target offsets `start .. end`; records of either side that belong before `start`
+    /// are passed unseen. Keeps the first `limit` differences; `on_step` is told the records passed now and then.
     pub(crate) async fn walk(
         &mut self,
         start: i64,
@@ -92,6 +92,11 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
             if expected.is_some_and(|at| at < start) {
                 self.pass();
                 continue;
+            }
+            while self.target.fill().await?
+                && self.target.current().is_some_and(|record| record.offset < start)
+            {
+                self.target.advance();
             }
             let found = if self.target.fill().await? {
                 self.target

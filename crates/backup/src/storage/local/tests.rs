@@ -110,8 +110,9 @@ async fn names_that_are_not_text_are_seen() {
 async fn a_file_that_grows_or_shrinks_under_the_reader_is_an_error() {
     let (folder, store) = folder(&[]);
     let path = folder.path().join("k");
-    for change in [b"longer".repeat(200_000), b"short".to_vec()] {
-        fs::write(&path, vec![7; 1 << 20]).unwrap();
+    // More than one chunk, so that something is still to be read after the change.
+    for change in [b"longer".repeat(1_000_000), b"short".to_vec()] {
+        fs::write(&path, vec![7; 4 << 20]).unwrap();
         let mut body = store.get("k", None, None).await.unwrap();
         body.chunks.next().await.unwrap().unwrap();
         fs::write(&path, change).unwrap();
