@@ -123,7 +123,10 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
     pub fn push(&mut self, block: Arc<B>, start: usize, batch_bytes: usize, steps: &mut Vec<Step<B>>) {
         let mut start = start;
         while start < block.len() {
-            let end = self.end_of_run(&block, start);
+            let end = match self.gaps {
+                Gaps::Close => block.len(),
+                Gaps::Step | Gaps::Fill => end_of_run(&block, start..block.len()),
+            };
             let first = block.get(start).offset;
             if first > self.expected {
                 self.gap(first, steps);
@@ -145,26 +148,6 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
             });
             self.expected = end;
         }
-    }
-
-    /// The index behind the last record of `block` that follows `start` without a gap.
-    fn end_of_run(&self, block: &RecordBlock, start: usize) -> usize {
-        let first = block.get(start).offset;
-        let contiguous = |index: usize| block.get(index).offset - first == (index - start) as i64;
-        if self.gaps == Gaps::Close || contiguous(block.len() - 1) {
-            return block.len();
-        }
-        // Offsets ascend strictly, so "no gap up to here" is monotonic and can be searched for.
-        let (mut low, mut high) = (start, block.len() - 1);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if contiguous(middle) {
-                low = middle
-            } else {
-                high = middle
-            }
-        }
-        high
     }
 
     fn records(&mut self, block: &Arc<B>, range: Range<usize>, batch_bytes: usize, steps: &mut Vec<Step<B>>) {
@@ -240,6 +223,26 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
         self.bytes = 0;
         self.offsets = 0;
     }
+}
+
+/// The index behind the last record of `block[range]` that follows the first one without a gap.
+pub(crate) fn end_of_run(block: &RecordBlock, range: Range<usize>) -> usize {
+    let first = block.get(range.start).offset;
+    let contiguous = |index: usize| block.get(index).offset - first == (index - range.start) as i64;
+    if contiguous(range.end - 1) {
+        return range.end;
+    }
+    // Offsets ascend strictly, so "no gap up to here" is monotonic and can be searched for.
+    let (mut low, mut high) = (range.start, range.end - 1);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if contiguous(middle) {
+            low = middle
+        } else {
+            high = middle
+        }
+    }
+    high
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use kafka::producer::PartitionProducer;
 use record::RecordBlock;
 use tokio::sync::mpsc;
 
-use crate::cut::Piece;
+use crate::cut::{Piece, end_of_run};
 use crate::digest::Digester;
 use crate::encode::{FILLER_TIMESTAMP, Unencoded};
 use crate::error::RestoreError;
@@ -346,20 +346,7 @@ fn runs_of(block: &RecordBlock, range: Range<usize>, target: i64, runs: &mut Vec
     let mut start = range.start;
     while start < range.end {
         let first = block.get(start).offset;
-        let contiguous = |index: usize| block.get(index).offset - first == (index - start) as i64;
-        let mut end = range.end;
-        if !contiguous(range.end - 1) {
-            let (mut low, mut high) = (start, range.end - 1);
-            while high - low > 1 {
-                let middle = low + (high - low) / 2;
-                if contiguous(middle) {
-                    low = middle
-                } else {
-                    high = middle
-                }
-            }
-            end = high;
-        }
+        let end = end_of_run(block, start..range.end);
         let length = (end - start) as i64;
         runs.push((first, target, length));
         target += length;
