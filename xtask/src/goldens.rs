@@ -1,7 +1,6 @@
 //! `cargo xtask goldens PATH`: every golden backup through the real binary into a real broker, compared with what was.
 //!
-//! What a set may lose is said in `testkit::expectation`; what the program cannot do yet is said in [`NOT_YET`] here, and
-//! nowhere else.
+//! What a set may lose is said in `testkit::expectation`, and nowhere else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,23 +33,10 @@ pub(crate) struct Args {
     kafka: String,
 }
 
-/// A reason why a set is not restored yet, and the sets it holds for.
-type NotYet = (&'static str, fn(&GoldenSet) -> bool);
-
-/// What the program cannot do yet. A set listed here is not run and not a failure; everything else is.
-const NOT_YET: [NotYet; 1] = [(
-    "names without a partition are refused: nobody knows where the latest record of a key belongs",
-    |set| {
-        let template = set.connector.get("file.name.template");
-        template.is_some_and(|template| template.contains("{{key}}") && !template.contains("{{partition"))
-    },
-)];
-
 /// How one set ended.
 enum Ending {
     Good(String),
     Bad(String),
-    Later(&'static str),
 }
 
 pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
@@ -80,19 +66,15 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     for kind in &arguments.storage {
         let storage = Storage::start(*kind)?;
         for set in &sets {
-            let ending = match NOT_YET.iter().find(|(_, holds)| holds(set)) {
-                Some((reason, _)) => Ending::Later(reason),
-                None => restore(&binary, &broker, &storage, set)
-                    .unwrap_or_else(|error| Ending::Bad(format!("the check itself failed: {error:#}"))),
-            };
+            let ending = restore(&binary, &broker, &storage, set)
+                .unwrap_or_else(|error| Ending::Bad(format!("the check itself failed: {error:#}")));
             count.add(&format!("{} from {}", set.name, storage.name()), &ending);
         }
     }
     say::line(&format!(
-        "{} restores as they must be, {} failed, {} not yet",
+        "{} restores as they must be, {} failed",
         count.good,
-        count.bad.len(),
-        count.later
+        count.bad.len()
     ));
     if count.bad.is_empty() {
         return Ok(ExitCode::SUCCESS);
@@ -105,7 +87,6 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
 struct Count {
     good: usize,
     bad: Vec<String>,
-    later: usize,
 }
 
 impl Count {
@@ -119,10 +100,6 @@ impl Count {
             Ending::Bad(text) => {
                 self.bad.push(what.to_string());
                 say::line(&format!("FAILED   {what}: {text}"));
-            }
-            Ending::Later(reason) => {
-                self.later += 1;
-                say::line(&format!("not yet  {what}: {reason}"));
             }
         }
     }

@@ -47,10 +47,16 @@ fn inventory(error: &InventoryError) -> Option<String> {
              object_storage.prefix."
                 .to_owned()
         }
-        InventoryError::NothingMatches { .. } => {
-            "Give the connector's own configuration with --connector-config, or its file.name.template with --template."
-                .to_owned()
-        }
+        InventoryError::NothingMatches { existing, .. } => match existing.proposals.first() {
+            Some(best) => format!(
+                "Give the connector's own configuration with --connector-config; or, where that is how it named its files, \
+                 --template '{}'.",
+                best.text()
+            ),
+            None => "Give the connector's own configuration with --connector-config, or its file.name.template with \
+                     --template."
+                .to_owned(),
+        },
         InventoryError::TopicNotFound { .. } => {
             "--topic takes the name that the topic has in the backup; --rename gives it another one in the target."
                 .to_owned()
@@ -327,6 +333,7 @@ mod tests {
         let existing = Existing {
             prefixes: vec![("kafka/".into(), 12)],
             sample: Some("kafka/orders-0-0".into()),
+            proposals: Vec::new(),
         };
         errors.extend(
             [

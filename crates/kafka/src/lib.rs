@@ -7,6 +7,7 @@
 //!   `kafka-protocol`'s record types, which keep headers in a map and lose duplicates and order.
 //! - [`producer`]: batches in order, with the expected base offset of each known before it is sent.
 //! - [`groups`]: groups, their members and committed offsets.
+//! - [`partitioner`]: where producers put a key.
 //! - [`fetch`]: records of a partition, in order. [`scan`]: what one replica holds.
 
 pub mod admin;
@@ -18,6 +19,7 @@ pub mod connection;
 pub mod error;
 pub mod fetch;
 pub mod groups;
+pub mod partitioner;
 pub mod producer;
 pub mod scan;
 mod tls;

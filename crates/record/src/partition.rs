@@ -20,10 +20,13 @@ impl TopicPartition {
     }
 }
 
-/// Written as Kafka's own tools do: `topic-0`.
+/// Written as Kafka's own tools do: `topic-0`. A negative number stands for no partition, and is not written.
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
+        match self.partition {
+            ..0 => f.write_str(&self.topic),
+            number => write!(f, "{}-{number}", self.topic),
+        }
     }
 }
 

@@ -151,7 +151,8 @@ async fn look(source: &Source, context: &StreamContext, object: ObjectEntry<'_>)
     let whole = object.size <= HEAD_BYTES;
     let hints = ObjectHints {
         key: object.key.to_string(),
-        start_offset: object.start_offset,
+        // Names without one are of objects that are read each for itself.
+        start_offset: object.start_offset.or(Some(0)),
         ..ObjectHints::default()
     };
     let mut decoder = ObjectDecoder::new(Arc::new(source.decoding.clone()), hints);

@@ -46,6 +46,25 @@ pub enum RestoreError {
     /// The plan says that this restore must not be done.
     #[error("{0}")]
     Refused(String),
+    /// The latest records of all keys do not fit into memory.
+    #[error(
+        "the latest record of each key of {topic} must fit into memory, and {read} of its {objects} objects take more than \
+         the {available} bytes that there are for it, half of --memory: give it about {} MiB (--memory {}MiB)",
+        needed.div_ceil(1 << 20),
+        needed.div_ceil(1 << 20)
+    )]
+    LatestStateTooLarge {
+        /// The topic's name in the backup.
+        topic: String,
+        /// Objects that were read.
+        read: u64,
+        /// All its objects.
+        objects: u64,
+        /// Bytes that there are.
+        available: usize,
+        /// The budget that would probably be enough, in bytes.
+        needed: usize,
+    },
     /// The target holds something else than what the backup says should stand there.
     #[error(
         "{partition} does not hold a beginning of this backup: {difference}. Nothing was added to it. \
@@ -129,6 +148,7 @@ impl RestoreError {
             | Self::Journal(_)
             | Self::Encode { .. }
             | Self::Refused(_)
+            | Self::LatestStateTooLarge { .. }
             | Self::Foreign { .. }
             | Self::Unequal { .. }
             | Self::Gap { .. }

@@ -59,6 +59,7 @@ pub async fn execute(
         None => cluster.init_producer_id().await?,
     };
     let shared = share(job, plan, cluster, identity, Arc::clone(&progress), cancel).await?;
+    let _latest = shared.stream.budget.hold(plan.latest.bytes);
 
     progress.report(&Event::Phase {
         phase: Phase::Prepare,
@@ -134,6 +135,7 @@ fn interim_report(plan: &RestorePlan, started: jiff::Timestamp) -> Report {
     let topic = |topic: &TopicPlan| TopicReport {
         source: topic.source.clone(),
         target: topic.target.clone(),
+        latest: topic.latest.clone(),
         partitions: topic
             .partitions
             .iter()
@@ -248,7 +250,7 @@ async fn restore_all(
         }
     }
     // Big partitions first: the last one to end then ends soon after the others.
-    tasks.sort_by_key(|(_, task)| std::cmp::Reverse(task.objects.bytes()));
+    tasks.sort_by_key(|(_, task)| std::cmp::Reverse(task.records.weight()));
     let at_once = (job.resources.memory / (2 * PARTITION_BYTES)).clamp(1, 64);
 
     let mut reports: Vec<TopicReport> = plan
@@ -257,6 +259,7 @@ async fn restore_all(
         .map(|topic| TopicReport {
             source: topic.source.clone(),
             target: topic.target.clone(),
+            latest: topic.latest.clone(),
             partitions: Vec::new(),
         })
         .collect();
@@ -335,7 +338,7 @@ fn task(
     Ok(PartitionTask {
         source: TopicPartition::new(topic.source.as_str(), number),
         target: TopicPartition::new(topic.target.as_str(), number),
-        objects: plan.objects(&topic.source, number)?,
+        records: plan.records(&topic.source, number)?,
         options: stream_options(job, &topic.content.decoding),
         exact: topic.exact,
         gaps: shape.gaps,

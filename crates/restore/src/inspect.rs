@@ -3,16 +3,21 @@
 //! A listing tells topics, partitions, start offsets and sizes. A *sample* reads a few objects of each partition
 //! and estimates the rest; a *deep* look reads everything, and what it says is exact.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use backup::format::{Decoding, Format};
-use backup::inventory::{self, Inventory, ObjectEntry, PartitionObjects, Sampled, Tally};
+use backup::inventory::{
+    self, AmbiguousName, Inventory, NO_PARTITION, ObjectEntry, PartitionObjects, Sampled, Tally,
+};
 use backup::layout::Grouping;
+use backup::layout::discover::Proposal;
 use backup::stream::{
-    OnBadRecord, OnConflict, PartitionStream, StreamContext, StreamOptions, StreamStatistics,
+    NoteSums, OnBadRecord, OnConflict, PartitionStream, StreamContext, StreamError, StreamOptions,
+    StreamStatistics, read_alone,
 };
 use futures::stream::{self, StreamExt};
-use record::TopicPartition;
+use record::{RecordBlock, TopicPartition};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +29,7 @@ use crate::progress::{Event, Phase, Progress};
 use crate::shared::{Counters, Ticker, Totals};
 
 /// The version of the inspection's schema; it grows with every change that a reader could stumble over.
-pub const INSPECTION_VERSION: u32 = 2;
+pub const INSPECTION_VERSION: u32 = 3;
 
 /// Objects of a partition that a sample reads.
 const SAMPLED_OBJECTS: usize = 5;
@@ -54,12 +59,16 @@ pub struct Inspection {
     pub topics: Vec<TopicInspection>,
     /// Objects that belong to no topic.
     pub unmatched: Sampled,
+    /// Templates that would explain the names of these, best first.
+    pub proposals: Vec<Proposal>,
     /// Objects that other tools keep beside the data.
     pub side_objects: Sampled,
     /// Markers of folders.
     pub folder_markers: u64,
     /// Objects whose names have more than one reading.
     pub ambiguous_objects: u64,
+    /// Some of these, with their readings.
+    pub ambiguous_names: Vec<AmbiguousName>,
     /// True where everything was read.
     pub exact: bool,
 }
@@ -129,12 +138,8 @@ pub struct Content {
     pub damaged: u64,
     /// Objects without content.
     pub empty_objects: u64,
-    /// csv: empty keys and empty values, each of which was null or empty.
-    pub ambiguous_fields: (u64, u64),
-    /// Keys and values that come back as equivalent JSON text, not as the same bytes.
-    pub json_texts: u64,
-    /// Objects without an offset field, numbered from their names.
-    pub numbered_objects: u64,
+    /// What the decoders noted, in numbers.
+    pub noted: NoteSums,
     /// What looks as if the objects were not one partition's history.
     pub suspicions: Vec<String>,
 }
@@ -231,9 +236,11 @@ fn assemble(source: &Source, inventory: Inventory, topics: Vec<TopicInspection>,
             .collect(),
         topics,
         unmatched: inventory.unmatched,
+        proposals: inventory.proposals,
         side_objects: inventory.side_objects,
         folder_markers: inventory.folder_markers,
         ambiguous_objects: inventory.ambiguous.tally.objects,
+        ambiguous_names: inventory.ambiguous.samples,
         exact: depth == Depth::Deep,
     }
 }
@@ -275,22 +282,57 @@ async fn look(
         on_bad_record: OnBadRecord::Skip,
         ..StreamOptions::new(Arc::clone(decoding))
     };
-    let mut stream = PartitionStream::new(context, partition, Arc::clone(&sampled), options);
-    loop {
-        match stream.next().await {
-            Ok(Some(block)) => Counters::add(&counters.records_done, block.len() as u64),
-            Ok(None) => break,
-            Err(error) => {
-                inspection.error = Some(error.to_string());
-                break;
-            }
-        }
-    }
+    let (statistics, error) = match partition.partition {
+        NO_PARTITION => read_each(context, counters, &partition, &sampled, &options).await,
+        _ => read_merged(context, counters, partition, &sampled, options).await,
+    };
+    inspection.error = error.map(|error| error.to_string());
     Counters::add(&counters.partitions_done, 1);
     let whole = sampled.len() == objects.len();
     let share = objects.bytes() as f64 / sampled.bytes().max(1) as f64;
-    inspection.content = summarise(stream.statistics(), whole, share);
+    inspection.content = summarise(&statistics, whole, share);
     inspection
+}
+
+/// The objects of one partition, as a restore reads them.
+async fn read_merged(
+    context: &StreamContext,
+    counters: &Counters,
+    partition: TopicPartition,
+    objects: &Arc<PartitionObjects>,
+    options: StreamOptions,
+) -> (StreamStatistics, Option<StreamError>) {
+    let mut stream = PartitionStream::new(context, partition, Arc::clone(objects), options);
+    let error = loop {
+        match stream.next().await {
+            Ok(Some(block)) => Counters::add(&counters.records_done, block.len() as u64),
+            Ok(None) => break None,
+            Err(error) => break Some(error),
+        }
+    };
+    (stream.statistics().clone(), error)
+}
+
+/// Objects that belong to no one partition, each for itself.
+async fn read_each(
+    context: &StreamContext,
+    counters: &Counters,
+    partition: &TopicPartition,
+    objects: &PartitionObjects,
+    options: &StreamOptions,
+) -> (StreamStatistics, Option<StreamError>) {
+    let take = |_, block: &RecordBlock| {
+        Counters::add(&counters.records_done, block.len() as u64);
+        ControlFlow::Continue(())
+    };
+    match read_alone(context, partition, objects, options, take).await {
+        Ok(mut statistics) => {
+            // Each record has its offset from somewhere else; none was numbered for a place in a partition.
+            statistics.notes.numbered_objects = 0;
+            (statistics, None)
+        }
+        Err(error) => (StreamStatistics::default(), Some(error)),
+    }
 }
 
 /// The first, the last, and a few objects between.
@@ -343,9 +385,7 @@ fn summarise(statistics: &StreamStatistics, whole: bool, share: f64) -> Content 
         conflicts: statistics.conflicts,
         damaged: statistics.rejected,
         empty_objects: statistics.empty_objects,
-        ambiguous_fields: (sums.empty_keys, sums.empty_values),
-        json_texts: sums.json_texts,
-        numbered_objects: sums.numbered_objects,
+        noted: sums.clone(),
         suspicions: statistics
             .suspicions
             .list

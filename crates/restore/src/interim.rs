@@ -130,6 +130,7 @@ mod tests {
             topics: vec![TopicReport {
                 source: "t".to_owned(),
                 target: "u".to_owned(),
+                latest: None,
                 partitions: vec![not_begun(0, false), not_begun(1, false)],
             }],
             unmatched_objects: 0,

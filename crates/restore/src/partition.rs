@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use backup::inventory::PartitionObjects;
 use backup::stream::{CpuError, PartitionStream, StreamBlock, StreamOptions, StreamStatistics};
 use kafka::admin::OffsetSpec;
 use kafka::batch::EncodedBatch;
@@ -24,6 +23,7 @@ use crate::digest::Digester;
 use crate::encode::{Encoding, Unencoded};
 use crate::error::RestoreError;
 use crate::exact::{self, GapFiller, SmallSegments};
+use crate::latest::Records;
 use crate::lockstep::{Lockstep, Placement};
 use crate::notes::notes;
 use crate::offsets::OffsetMap;
@@ -41,7 +41,7 @@ const COMPARED_BEFORE_RESUME: i64 = 200;
 pub(crate) struct PartitionTask {
     pub(crate) source: TopicPartition,
     pub(crate) target: TopicPartition,
-    pub(crate) objects: Arc<PartitionObjects>,
+    pub(crate) records: Records,
     pub(crate) options: StreamOptions,
     pub(crate) exact: bool,
     /// What becomes of gaps between records, in exact mode.
@@ -65,12 +65,7 @@ impl PartitionTask {
     pub(crate) fn stream(&self, shared: &Shared, from: Option<i64>) -> PartitionStream {
         let mut options = self.options.clone();
         options.from_offset = options.from_offset.max(from);
-        PartitionStream::new(
-            &shared.stream,
-            self.source.clone(),
-            Arc::clone(&self.objects),
-            options,
-        )
+        self.records.stream(&shared.stream, self.source.clone(), options)
     }
 }
 
@@ -303,7 +298,9 @@ async fn begin(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<Start
         let more = log.end - lockstep.passed();
         return Err(foreign(format!("it holds {more} more records than the backup")));
     }
-    start.offsets = lockstep.take_offsets();
+    if !task.records.is_latest() {
+        start.offsets = lockstep.take_offsets();
+    }
     (start.rest, start.stream) = lockstep.into_backup().into_rest();
     start.resumed = true;
     Ok(start)

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backup::format::MissingTimestamp;
-use backup::inventory::{self, Inventory, NO_PARTITION, PartitionObjects};
+use backup::inventory::{self, Inventory, NO_PARTITION, NO_TOPIC, PartitionObjects, TopicInventory};
+use backup::layout::Grouping;
 use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use record::TopicPartition;
@@ -19,6 +20,7 @@ use crate::exact::gaps::GapMethod;
 use crate::exact::survey::Survey;
 use crate::execute::source_context;
 use crate::job::{Create, Job, OffsetMode};
+use crate::latest::{self, LatestRecords, LatestState, Records};
 use crate::profile::{self, ConfigChange};
 use crate::progress::{Event, Phase, Progress};
 use crate::shard;
@@ -51,6 +53,9 @@ pub struct RestorePlan {
     /// What was listed.
     #[serde(skip)]
     pub inventory: Arc<Inventory>,
+    /// The records of topics that are restored as the latest state of each key.
+    #[serde(skip)]
+    pub latest: LatestRecords,
 }
 
 /// Something a person should know.
@@ -94,6 +99,9 @@ pub struct TopicPlan {
     pub exact: bool,
     /// Why, in words.
     pub offsets_reason: String,
+    /// What was read of a topic that is restored as the latest state of each key; zeros until that is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<LatestState>,
     /// How offsets between records that have none are stepped over where offsets are exact.
     pub gaps: Option<GapMethod>,
     /// Each partition with objects, ascending.
@@ -175,6 +183,14 @@ impl RestorePlan {
         objects
             .ok_or_else(|| RestoreError::Internal(format!("partition {partition} of {topic} is not listed")))
     }
+
+    /// Where the records of a partition of the plan come from.
+    pub(crate) fn records(&self, topic: &str, partition: i32) -> Result<Records, RestoreError> {
+        match self.latest.get(topic, partition) {
+            Some(records) => Ok(Records::Latest(records.clone())),
+            None => self.objects(topic, partition).map(Records::Objects),
+        }
+    }
 }
 
 /// Reads both sides.
@@ -192,7 +208,7 @@ pub async fn plan(job: &Job, progress: &dyn Progress) -> Result<RestorePlan, Res
         subject: addresses.join(","),
     });
     let cluster = Cluster::connect(job.target.cluster.clone()).await?;
-    examine(job, &cluster, &mut plan).await?;
+    examine(job, &cluster, &mut plan, progress).await?;
     if plan.refusal().is_none() {
         exact::decide(job, &cluster, &mut plan).await?;
         exact::check(job, &cluster, &mut plan).await?;
@@ -234,6 +250,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
             profile: Vec::new(),
             exact: job.target.offsets == OffsetMode::Exact,
             offsets_reason: "as asked".to_owned(),
+            latest: (source.latest_state && latest::is_latest(found)).then(LatestState::default),
             gaps: None,
             partitions: found
                 .partitions
@@ -274,48 +291,92 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
         findings,
         listing,
         inventory: Arc::new(inventory),
+        latest: LatestRecords::default(),
     })
 }
 
 /// What the listing alone tells a person.
 fn findings(job: &Job, inventory: &Inventory) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if inventory.has_latest_state() {
-        let (severity, end) = match job.source.latest_state {
-            true => (
-                Severity::Warning,
-                "they are restored as that, in the order of their offsets",
-            ),
-            false => (Severity::Error, "say --latest-state to restore them as that"),
-        };
-        findings.push(Finding {
-            severity,
-            message: format!(
-                "objects are named by record keys: each holds only the latest record of its key, not the topic's \
-                 history; {end}"
-            ),
-        });
+    let mut find = |severity, message| findings.push(Finding { severity, message });
+    let named_by_keys = "objects are named by record keys: each holds only the latest record of its key, not the topic's \
+                         history";
+    if inventory.has_latest_state() && !job.source.latest_state {
+        find(
+            Severity::Error,
+            format!("{named_by_keys}; say --latest-state to restore them as that"),
+        );
+    }
+    let latest = |topic: &&TopicInventory| topic.groupings.contains(&Grouping::LatestState);
+    if job.source.latest_state
+        && inventory
+            .topics
+            .values()
+            .filter(latest)
+            .any(|topic| !latest::is_latest(topic))
+    {
+        find(
+            Severity::Warning,
+            format!("{named_by_keys}; they are restored as that, in the order of their offsets"),
+        );
     }
     for (name, topic) in &inventory.topics {
-        if topic.partitions.contains_key(&NO_PARTITION) {
-            findings.push(Finding {
-                severity: Severity::Error,
-                message: format!(
-                    "the names of {} objects of {name:?} say no partition, so that nobody knows where their records \
-                     belong; give the template if the names do say it (--template), or print the records with \
-                     kafka-restore cat and produce them with a client that chooses partitions by key",
-                    topic.objects()
+        let objects = topic.objects();
+        let is_latest = latest::is_latest(topic);
+        if topic.partitions.contains_key(&NO_PARTITION) && !is_latest {
+            find(
+                Severity::Error,
+                format!(
+                    "the names of some of the {objects} objects of {name:?} say no partition, and others do, so that nobody \
+                     knows where their records belong; give one template (--template), or print the records with \
+                     kafka-restore cat and produce them with a client that chooses partitions by key"
                 ),
-            });
+            );
+        }
+        if **name == *NO_TOPIC {
+            find(
+                Severity::Error,
+                format!(
+                    "the names of {objects} objects say no topic; name the one topic that they are of with --topic, or give \
+                     the connector's configuration (--connector-config)"
+                ),
+            );
+        }
+        let records = &job.source.records;
+        if is_latest && (records.from_offset, records.to_offset) != (None, None) {
+            find(
+                Severity::Error,
+                format!(
+                    "{name}: names that say no partition leave nothing that --from-offset and --to-offset could mean; \
+                     --from-time and --to-time choose by timestamp"
+                ),
+            );
+        }
+        if is_latest && job.target.offsets == OffsetMode::Exact {
+            find(
+                Severity::Error,
+                format!(
+                    "{name}: the latest record of each key cannot get its original offset, since nobody knows which \
+                     partition it was in; leave --offsets exact out"
+                ),
+            );
         }
     }
     findings
 }
 
-async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result<(), RestoreError> {
+async fn examine(
+    job: &Job,
+    cluster: &Cluster,
+    plan: &mut RestorePlan,
+    progress: &dyn Progress,
+) -> Result<(), RestoreError> {
     let existing = cluster.topics(None).await?;
     let known = wish::known(job, &plan.inventory, &mut plan.findings).await?;
-    for topic in &mut plan.topics {
+    for index in 0..plan.topics.len() {
+        let ready = plan.refusal().is_none();
+        let topic = &mut plan.topics[index];
+        let is_latest = topic.latest.is_some();
         let needed = topic
             .partitions
             .iter()
@@ -332,9 +393,17 @@ async fn examine(job: &Job, cluster: &Cluster, plan: &mut RestorePlan) -> Result
                 existing.iter().map(|topic| topic.name.as_str()),
                 &mut plan.findings,
             );
+            let count = topic.create.as_ref().map(|new| new.partitions);
+            if let Some(count) = count.filter(|_| is_latest && ready) {
+                latest::settle(job, plan, index, count, progress).await?;
+            }
             continue;
         };
         let count = i32::try_from(metadata.partitions.len()).unwrap_or(i32::MAX);
+        if is_latest && ready {
+            latest::settle(job, plan, index, count, progress).await?;
+        }
+        let topic = &mut plan.topics[index];
         plan_partitions(job, topic, count, needed, &mut plan.findings);
         let configs = topics::configs(cluster, &topic.target).await?;
         let differences =
@@ -373,6 +442,17 @@ fn plan_creation<'a>(
         findings.push(Finding {
             severity: Severity::Error,
             message: format!("the cluster has no topic {target}{near}; create it, or let the restore do it with --create auto"),
+        });
+        return;
+    }
+    if topic.latest.is_some() && wishes.partitions.is_none() && known.is_none() {
+        findings.push(Finding {
+            severity: Severity::Error,
+            message: format!(
+                "the names of the objects of {} say no partition, so that nobody knows how many {target} had; say it with \
+                 --partitions (keys go where producers put them among so many), or create the topic first",
+                topic.source
+            ),
         });
         return;
     }

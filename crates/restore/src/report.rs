@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Verified;
 use crate::forecast::Expiration;
+use crate::latest::LatestState;
 use crate::offsets::{OffsetMap, Run};
 pub use crate::stages::{Shares, Stages};
 
@@ -48,6 +49,10 @@ pub struct TopicReport {
     pub source: String,
     /// The topic's name in the target.
     pub target: String,
+    /// Where the backup holds only the latest record of each key: what became of its objects. Source offsets have no
+    /// meaning then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latest: Option<LatestState>,
     /// Each partition, ascending.
     pub partitions: Vec<PartitionReport>,
 }
@@ -204,7 +209,10 @@ impl Report {
 
     /// True where records were skipped or rejected as asked, or an object shows that records were lost before.
     pub fn has_losses(&self) -> bool {
-        self.partitions()
-            .any(|(_, partition)| partition.rejected > 0 || partition.suspicious_gaps > 0)
+        let lost = |topic: &TopicReport| topic.latest.as_ref().is_some_and(|latest| latest.rejected > 0);
+        self.topics.iter().any(lost)
+            || self
+                .partitions()
+                .any(|(_, partition)| partition.rejected > 0 || partition.suspicious_gaps > 0)
     }
 }

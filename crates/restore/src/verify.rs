@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use backup::inventory::NO_PARTITION;
 use backup::stream::PartitionStream;
 use futures::stream::{self, StreamExt};
 use kafka::admin::OffsetSpec;
@@ -19,8 +20,9 @@ use crate::compare::{Difference, Tolerance};
 use crate::error::RestoreError;
 use crate::execute::{stream_context, stream_options};
 use crate::job::{Job, OffsetMode};
+use crate::latest;
 use crate::lockstep::{Lockstep, Placement};
-use crate::plan::{RestorePlan, list_topics};
+use crate::plan::{PartitionPlan, RestorePlan, TopicPlan, list_topics};
 use crate::progress::{Event, Phase, Progress};
 use crate::shared::{Counters, Ticker, Totals};
 
@@ -85,8 +87,17 @@ pub async fn verify(
     cancel: CancellationToken,
 ) -> Result<VerifyReport, RestoreError> {
     let clock = Instant::now();
-    let plan = list_topics(job, progress.as_ref()).await?;
+    let mut plan = list_topics(job, progress.as_ref()).await?;
     let cluster = Cluster::connect(job.target.cluster.clone()).await?;
+    // Whatever else forbids a restore, what stands in the target can be compared.
+    let is_placed = |topic: &TopicPlan| {
+        let unplaced = |partition: &PartitionPlan| partition.partition == NO_PARTITION;
+        topic.latest.is_some() || !topic.partitions.iter().any(unplaced)
+    };
+    if let Some(refusal) = plan.refusal().filter(|_| !plan.topics.iter().all(is_placed)) {
+        return Err(RestoreError::Refused(refusal.message.clone()));
+    }
+    latest::settle_as_target(job, &cluster, &mut plan, progress.as_ref()).await?;
     let partitions = compare(job, &plan, &cluster, limit, Arc::clone(&progress), cancel).await?;
     Ok(VerifyReport {
         version: VERIFY_VERSION,
@@ -110,6 +121,7 @@ pub(crate) async fn compare(
         subject: plan.source.clone(),
     });
     let context = stream_context(job)?;
+    let _latest = context.budget.hold(plan.latest.bytes);
     let counters = Arc::new(Counters::default());
     let (objects, stored_bytes, partitions) = plan.totals();
     let _ticker = Ticker::start(
@@ -145,24 +157,15 @@ pub(crate) async fn compare(
                 let source = TopicPartition::new(topic.source.as_str(), partition);
                 let target = TopicPartition::new(topic.target.as_str(), partition);
                 let walking = async {
-                    let objects = plan.objects(&topic.source, partition)?;
-                    let backup = PartitionStream::new(
-                        context,
-                        source,
-                        objects,
-                        stream_options(job, &topic.content.decoding),
-                    );
+                    let records = plan.records(&topic.source, partition)?;
+                    let placement = match records.is_latest() {
+                        true => Placement::From(0),
+                        false => placement(job),
+                    };
+                    let options = stream_options(job, &topic.content.decoding);
+                    let backup = records.stream(context, source, options);
                     let tolerance = Tolerance::of(&topic.content);
-                    walk(
-                        cluster,
-                        backup,
-                        target,
-                        placement(job),
-                        tolerance,
-                        limit,
-                        counters,
-                    )
-                    .await
+                    walk(cluster, backup, target, placement, tolerance, limit, counters).await
                 };
                 let walked = tokio::select! {
                     walked = walking => walked,

@@ -289,15 +289,19 @@ impl<'a> Writer<'a> {
             report.records += pending.records;
             report.payload_bytes += pending.payload_bytes;
             for (source, target, length) in pending.runs {
+                let extend = |range: Option<(i64, i64)>, first: i64| {
+                    Some((range.map_or(first, |(start, _)| start), first + length - 1))
+                };
+                if self.task.records.is_latest() {
+                    report.target_range = extend(report.target_range, target);
+                    continue;
+                }
                 if let Some((_, last)) = report.source_range
                     && source > last + 1
                 {
                     report.gaps += 1;
                     report.missing_offsets += (source - last - 1) as u64;
                 }
-                let extend = |range: Option<(i64, i64)>, first: i64| {
-                    Some((range.map_or(first, |(start, _)| start), first + length - 1))
-                };
                 report.source_range = extend(report.source_range, source);
                 report.target_range = extend(report.target_range, target);
                 if !report.exact {

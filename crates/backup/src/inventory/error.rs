@@ -1,5 +1,6 @@
 //! Why there is no inventory, in full sentences.
 
+use crate::layout::discover::Proposal;
 use crate::storage::StorageError;
 
 /// An inventory that could not be taken, or not as asked.
@@ -22,10 +23,11 @@ pub enum InventoryError {
     },
     /// There are objects, and none is named as the layout says.
     #[error(
-        "none of the {objects} objects in {location} under {prefix:?} is named {}; for example {}; {}",
+        "none of the {objects} objects in {location} under {prefix:?} is named {}; for example {}; {}{}",
         templates.join(" or "),
         quoted(samples, 3),
-        existing.in_words(false)
+        existing.in_words(false),
+        explained(&existing.proposals)
     )]
     NothingMatches {
         /// The store.
@@ -87,12 +89,14 @@ pub enum InventoryError {
 }
 
 /// What there is in a store, told from its first objects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Existing {
     /// Folders that hold most objects, with their numbers of objects; `""` for keys without a folder.
     pub prefixes: Vec<(String, u64)>,
     /// A key.
     pub sample: Option<String>,
+    /// Templates that would explain the names of objects that fit none, best first.
+    pub proposals: Vec<Proposal>,
 }
 
 /// A topic that was asked for and not found.
@@ -144,6 +148,15 @@ impl Existing {
             .map(|key| format!("; a key that exists is {key:?}"))
             .unwrap_or_default();
         format!("objects lie in {}{sample}", list.join(", "))
+    }
+}
+
+/// What would explain the names, at most three proposals.
+fn explained(proposals: &[Proposal]) -> String {
+    let words: Vec<_> = proposals.iter().take(3).map(Proposal::to_string).collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!("; their template is {}", words.join(", or ")),
     }
 }
 

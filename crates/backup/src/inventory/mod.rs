@@ -20,6 +20,7 @@ pub use selection::Selection;
 pub use taking::take;
 
 use crate::layout::Grouping;
+use crate::layout::discover::Proposal;
 
 /// The partition of objects whose names have none.
 pub const NO_PARTITION: i32 = -1;
@@ -40,6 +41,8 @@ pub struct Inventory {
     pub listed: Tally,
     /// Objects whose names do not fit the layout.
     pub unmatched: Sampled,
+    /// Templates that would explain the names of unmatched objects, best first.
+    pub proposals: Vec<Proposal>,
     /// Objects that other tools keep beside the data, by their names.
     pub side_objects: Sampled,
     /// Markers that consoles and tools leave for folders.

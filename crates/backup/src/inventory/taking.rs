@@ -10,11 +10,15 @@ use super::{
     AmbiguousName, Existing, Inventory, InventoryError, ListingProgress, MOST_SAMPLES, MissingTopic,
     NO_PARTITION, NO_TOPIC, Prefixes, Selection, Tally, TopicInventory,
 };
+use crate::layout::discover::{Discovery, Proposal};
 use crate::layout::{Grouping, KeyForm, KeyMatch, Layout, ObjectName, SideObject};
 use crate::storage::{ObjectMeta, Store};
 
 /// Progress is told each time that many objects have been listed: a page of the big stores.
 const PAGE: u64 = 1000;
+/// So many names that fit no template are looked at for one; behind them, one of so many.
+const OBSERVED: u64 = 10_000;
+const OBSERVED_LATER: u64 = 64;
 /// More ambiguous names than this are not looked at again at the end.
 const MOST_DEFERRED: usize = 100_000;
 /// More ways of spelling than this are not shared among objects; their keys are kept whole.
@@ -99,7 +103,7 @@ async fn explain(store: &dyn Store, taking: Taking<'_>, wide: &[String]) -> Inve
         };
     }
     let prefix = wide.first().cloned().unwrap_or_default();
-    let existing = Box::new(existing(store).await);
+    let mut existing = Box::new(existing(store).await);
     if taking.inventory.listed.objects == 0 {
         return InventoryError::NothingThere {
             location,
@@ -107,6 +111,7 @@ async fn explain(store: &dyn Store, taking: Taking<'_>, wide: &[String]) -> Inve
             existing,
         };
     }
+    existing.proposals = taking.proposals();
     let mut samples = taking.inventory.unmatched.samples;
     samples.extend(taking.inventory.side_objects.samples);
     InventoryError::NothingMatches {
@@ -138,6 +143,7 @@ async fn existing(store: &dyn Store) -> Existing {
             .map(|(prefix, count)| (prefix.to_owned(), count))
             .collect(),
         sample: prefixes.sample().map(str::to_owned),
+        proposals: Vec::new(),
     }
 }
 
@@ -177,6 +183,8 @@ struct Taking<'a> {
     /// Literal, folder.
     prefix_uses: [PrefixUse; 2],
     inventory: Inventory,
+    /// Told from names that do not fit.
+    discovery: Discovery,
     taken: u64,
     text: String,
     scratch: String,
@@ -205,6 +213,7 @@ impl<'a> Taking<'a> {
                     .collect(),
                 ..Inventory::default()
             },
+            discovery: Discovery::default(),
             taken: 0,
             text: String::new(),
             scratch: String::new(),
@@ -240,7 +249,7 @@ impl<'a> Taking<'a> {
         match layout.match_key(&object.key) {
             KeyMatch::No => match SideObject::of(&object.key, object.size) {
                 Some(side) => self.add_side(side, object),
-                None => self.inventory.unmatched.add(&object.key, object.size),
+                None => self.add_unmatched(object),
             },
             KeyMatch::Name(name) => {
                 // A name that may be any text says little; a side object's name says more.
@@ -258,6 +267,34 @@ impl<'a> Taking<'a> {
                 }
             }
         }
+    }
+
+    fn add_unmatched(&mut self, object: &ObjectMeta) {
+        let count = self.inventory.unmatched.tally.objects;
+        self.inventory.unmatched.add(&object.key, object.size);
+        // In a bucket of millions of other things, a part of them tells as much.
+        if count < OBSERVED || count.is_multiple_of(OBSERVED_LATER) {
+            self.discovery.observe(&object.key, object.size);
+        }
+    }
+
+    /// What would explain the names that do not fit, beside the prefix that is known.
+    fn proposals(&self) -> Vec<Proposal> {
+        if self.inventory.unmatched.tally.objects == 0 {
+            return Vec::new();
+        }
+        let prefixes = self.layout.listing_prefixes(None);
+        let known = match prefixes.as_slice() {
+            [prefix] => prefix.as_str(),
+            _ => "",
+        };
+        let mut proposals = self.discovery.propose();
+        for proposal in &mut proposals {
+            if let Some(rest) = proposal.prefix.strip_prefix(known) {
+                proposal.prefix = rest.to_owned();
+            }
+        }
+        proposals
     }
 
     fn add_side(&mut self, side: SideObject, object: &ObjectMeta) {
@@ -393,7 +430,9 @@ impl<'a> Taking<'a> {
     }
 
     fn finish(self) -> Inventory {
+        let proposals = self.proposals();
         let mut inventory = self.inventory;
+        inventory.proposals = proposals;
         let forms: Arc<[KeyForm]> = self.forms.into();
         for (topic, builder) in self.topics {
             let partitions = builder

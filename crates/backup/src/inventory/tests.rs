@@ -217,7 +217,7 @@ fn a_wrong_prefix_is_an_error_that_names_those_that_exist() {
     .unwrap_err();
     assert_eq!(
         error.to_string(),
-        r#"none of the 2 objects in mem://test under "kafka/" is named kafka/{{topic}}-{{partition}}-{{start_offset}}[suffix]; for example "kafka/a/orders-0-0", "kafka/a/orders-0-1"; objects lie in "kafka/a/" (2 objects), the top level (1 objects)"#
+        r#"none of the 2 objects in mem://test under "kafka/" is named kafka/{{topic}}-{{partition}}-{{start_offset}}[suffix]; for example "kafka/a/orders-0-0", "kafka/a/orders-0-1"; objects lie in "kafka/a/" (2 objects), the top level (1 objects); their template is likely a/{{topic}}-{{partition}}-{{start_offset}} (2 of 2 names; topic "orders")"#
     );
     let nothing = take_from(&Listed::new([]), &Layout::default_names(""), &Selection::all()).unwrap_err();
     assert!(

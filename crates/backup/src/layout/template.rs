@@ -125,6 +125,13 @@ impl fmt::Display for NameTemplate {
     }
 }
 
+/// As its text.
+impl serde::Serialize for NameTemplate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl fmt::Debug for NameTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NameTemplate({:?})", self.text)

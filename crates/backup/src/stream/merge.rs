@@ -14,6 +14,7 @@ use record::{RecordBlock, RecordRef, TopicPartition};
 
 use super::block::{Facts, StreamBlock};
 use super::budget::{Charge, PartitionAccount};
+use super::chosen::Chosen;
 use super::cursor::{Cursor, Loaded, first_above};
 use super::object::{Source, footprint};
 use super::options::{OnBadRecord, StreamOptions};
@@ -75,6 +76,8 @@ pub struct PartitionStream {
     pub(super) finished: Option<(usize, i64)>,
     error: Option<StreamError>,
     stopped: bool,
+    /// Records that are given instead of those of objects.
+    pub(super) chosen: Option<Chosen>,
     pub(super) statistics: StreamStatistics,
 }
 
@@ -123,6 +126,7 @@ impl PartitionStream {
             finished: None,
             error: None,
             stopped: false,
+            chosen: None,
             statistics,
         }
     }
@@ -187,6 +191,9 @@ impl PartitionStream {
     }
 
     async fn advance(&mut self) -> Result<Option<StreamBlock>, StreamError> {
+        if self.chosen.is_some() {
+            return Ok(self.next_chosen());
+        }
         loop {
             self.read_ahead();
             while let Some(slot) = self.unloaded.last().copied() {

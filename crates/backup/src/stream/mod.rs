@@ -7,12 +7,15 @@
 //! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
 //! - `object`: one object as a source of blocks. `fetch`: one range of it. `seekable`: Parquet's way. `recognition`:
 //!   one that is read again.
+//! - `alone`: objects that belong to no one partition. `chosen`: records that were read and put in order before.
 //! - `merge`: the stream itself. `members`: who takes part in it. `cursor`: one of them. `resolve`: several records
 //!   at one offset. `start`: where to begin in the middle.
 
+mod alone;
 mod block;
 pub mod budget;
 mod busy;
+mod chosen;
 pub mod cpu;
 mod cursor;
 mod error;
@@ -32,10 +35,12 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+pub use alone::read_alone;
 use block::BlockPool;
 pub use block::StreamBlock;
 pub use budget::{Charge, DEFAULT_MEMORY, LEAST_MEMORY, MemoryBudget};
 pub use busy::{BusyTimes, StageClock};
+pub use chosen::ChosenRecords;
 pub use cpu::{CpuError, CpuPool};
 pub use error::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
 pub use merge::PartitionStream;

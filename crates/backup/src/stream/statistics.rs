@@ -78,10 +78,41 @@ impl StreamStatistics {
         self.first_time = Some(self.first_time.map_or(timestamp, |first| first.min(timestamp)));
         self.last_time = Some(self.last_time.map_or(timestamp, |last| last.max(timestamp)));
     }
+
+    /// Adds what another stream has seen, of objects that have nothing to do with these: gaps are not taken over.
+    pub(super) fn add(&mut self, other: &Self) {
+        let lower = |one: Option<i64>, other: Option<i64>| one.into_iter().chain(other).min();
+        self.records += other.records;
+        self.payload_bytes += other.payload_bytes;
+        self.first_offset = lower(self.first_offset, other.first_offset);
+        self.last_offset = self.last_offset.max(other.last_offset);
+        self.first_time = lower(self.first_time, other.first_time);
+        self.last_time = self.last_time.max(other.last_time);
+        self.objects_not_needed += other.objects_not_needed;
+        self.objects_done += other.objects_done;
+        self.stored_bytes += other.stored_bytes;
+        self.unwrapped_bytes += other.unwrapped_bytes;
+        self.requests += other.requests;
+        self.duplicates += other.duplicates;
+        self.conflicts += other.conflicts;
+        self.conflicting_records += other.conflicting_records;
+        self.outside_offsets += other.outside_offsets;
+        self.outside_times += other.outside_times;
+        self.rejected += other.rejected;
+        self.abandoned_objects += other.abandoned_objects;
+        self.salvaged_objects += other.salvaged_objects;
+        self.empty_objects += other.empty_objects;
+        self.replaced_objects += other.replaced_objects;
+        self.overlapping_objects += other.overlapping_objects;
+        self.notes.add_sums(&other.notes);
+        self.decoding += other.decoding;
+        self.waiting += other.waiting;
+        self.waiting_for_store += other.waiting_for_store;
+    }
 }
 
 /// Sums of [`Notes`] over objects.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct NoteSums {
     /// Formats found, with the number of objects of each.
     pub formats: Vec<(Format, u64)>,
@@ -137,6 +168,30 @@ impl NoteSums {
         self.map_headers += notes.map_headers;
         self.headerless_objects += u64::from(notes.headers_absent);
         self.joined_files += notes.joined_files;
+    }
+
+    /// Adds the sums of other objects.
+    fn add_sums(&mut self, other: &Self) {
+        for (format, objects) in &other.formats {
+            match self.formats.iter_mut().find(|(known, _)| known == format) {
+                Some((_, known)) => *known += objects,
+                None => self.formats.push((*format, *objects)),
+            }
+        }
+        self.empty_keys += other.empty_keys;
+        self.empty_values += other.empty_values;
+        self.final_newlines += other.final_newlines;
+        self.ambiguous_ends += other.ambiguous_ends;
+        self.suspicious_ends += other.suspicious_ends;
+        self.format_differs += other.format_differs;
+        self.numbered_objects += other.numbered_objects;
+        self.guessed_objects += other.guessed_objects;
+        self.lone_surrogates += other.lone_surrogates;
+        self.duplicate_names += other.duplicate_names;
+        self.json_texts += other.json_texts;
+        self.map_headers += other.map_headers;
+        self.headerless_objects += other.headerless_objects;
+        self.joined_files += other.joined_files;
     }
 }
 

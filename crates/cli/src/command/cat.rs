@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::restore::job::{Resources, Source};
-use backup::inventory::{self, NO_PARTITION, PartitionObjects};
+use backup::inventory::{self, NO_PARTITION, ObjectEntry, PartitionObjects};
 use backup::stream::{
     CpuPool, DEFAULT_REQUESTS, MemoryBudget, PartitionStream, RejectSink, StreamContext, StreamOptions,
 };
@@ -109,6 +109,7 @@ async fn print(
     context: &Context<'_>,
 ) -> anyhow::Result<()> {
     let inventory = inventory::take(source.store.as_ref(), &source.layout, &source.selection, |_| {}).await?;
+    inventory.check_ambiguity()?;
     let cpu = resources.jobs.map_or_else(CpuPool::per_core, CpuPool::new)?;
     let budget = MemoryBudget::new(resources.memory);
     let stream = StreamContext::new(Arc::clone(&source.store), cpu, budget, DEFAULT_REQUESTS);
@@ -131,7 +132,11 @@ async fn print(
             let parts: Box<dyn Iterator<Item = Arc<PartitionObjects>> + Send> = match alone {
                 true => Box::new(
                     (0..objects.len())
-                        .map(|index| Arc::new(PartitionObjects::from_list([objects.get(index)]))),
+                        .map(|index| ObjectEntry {
+                            start_offset: objects.start_offset(index).or(Some(0)),
+                            ..objects.get(index)
+                        })
+                        .map(|object| Arc::new(PartitionObjects::from_list([object]))),
                 ),
                 false => Box::new(std::iter::once(Arc::clone(objects))),
             };

@@ -3,13 +3,18 @@
 use std::fmt::Write as _;
 
 use ::restore::inspect::{Content, Inspection, PartitionInspection, TopicInspection};
+use ::restore::notes::decoded;
+use backup::inventory::NO_PARTITION;
 use jiff::Timestamp;
 
-use super::range;
+use super::{number, range};
 use crate::text::{bytes, count, plural, table};
 
 /// Samples of keys that are shown.
 const SHOWN_KEYS: usize = 5;
+
+/// Proposals of templates that are shown.
+const SHOWN_PROPOSALS: usize = 4;
 
 /// Gaps of a partition that are shown.
 const SHOWN_GAPS: usize = 3;
@@ -46,6 +51,13 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
             let _ = writeln!(text, "{what}: {number}, for example {}", keys.join(", "));
         }
     }
+    if let Some(best) = inspection.proposals.first() {
+        text.push_str("templates that explain names that belong to no topic:\n");
+        for proposal in inspection.proposals.iter().take(SHOWN_PROPOSALS) {
+            let _ = writeln!(text, "  {proposal}");
+        }
+        let _ = writeln!(text, "try: --template '{}'", best.text());
+    }
     if inspection.folder_markers > 0 {
         let _ = writeln!(text, "folder markers: {}", count(inspection.folder_markers));
     }
@@ -53,8 +65,12 @@ pub(crate) fn inspection(inspection: &Inspection) -> String {
         let number = count(inspection.ambiguous_objects);
         let _ = writeln!(
             text,
-            "objects whose names have more than one reading: {number} (say --template)"
+            "objects whose names have more than one reading: {number} (the connector's configuration, or all topics by \
+             name, tell them apart)"
         );
+        for name in inspection.ambiguous_names.iter().take(SHOWN_KEYS) {
+            let _ = writeln!(text, "  {:?}: {}", name.key, name.readings.join(", or "));
+        }
     }
     text
 }
@@ -98,7 +114,10 @@ fn topic_page(text: &mut String, topic: &TopicInspection, exact: bool) {
     text.push_str(&table(&header, rows, &[0, 1, 2, 3, 4, 5]));
     for partition in &topic.partitions {
         for line in remarks(partition) {
-            let _ = writeln!(text, "  partition {}: {line}", partition.partition);
+            let _ = match partition.partition {
+                NO_PARTITION => writeln!(text, "  {line}"),
+                number => writeln!(text, "  partition {number}: {line}"),
+            };
         }
     }
 }
@@ -107,7 +126,7 @@ fn row(partition: &PartitionInspection, exact: bool) -> Vec<String> {
     let content = &partition.content;
     let about = if exact { "" } else { "~" };
     vec![
-        partition.partition.to_string(),
+        number(partition.partition),
         count(partition.objects),
         bytes(partition.stored_bytes),
         format!("{about}{}", count(content.records)),
@@ -157,7 +176,6 @@ fn remarks(partition: &PartitionInspection) -> Vec<String> {
 }
 
 fn counted(content: &Content) -> Vec<String> {
-    let (empty_keys, empty_values) = content.ambiguous_fields;
     [
         (
             content.suspicious_gaps,
@@ -181,25 +199,14 @@ fn counted(content: &Content) -> Vec<String> {
         ),
         (content.empty_objects, "objects are empty"),
         (
-            empty_keys,
-            "empty csv keys: null or empty, csv cannot tell (--csv-empty-key)",
-        ),
-        (
-            empty_values,
-            "empty csv values: null or empty, csv cannot tell (--csv-empty-value)",
-        ),
-        (
-            content.json_texts,
-            "keys or values come back as equivalent JSON text, not as the same bytes",
-        ),
-        (
-            content.numbered_objects,
-            "objects store no offsets: numbered from their names, wrong behind a gap",
+            content.noted.final_newlines,
+            "objects end with a newline: sinks before 2021 wrote one behind every record",
         ),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
     .map(|(number, what)| format!("{} {what}", count(number)))
+    .chain(decoded(&content.noted))
     .collect()
 }
 

@@ -7,7 +7,7 @@ use ::restore::plan::{Finding, PartitionPlan, RestorePlan, Severity, TopicPlan};
 use backup::format::Format;
 use serde_json::Value;
 
-use super::range;
+use super::{latest_state, number, range};
 use crate::text::{bytes, count, duration, plural, signed, table};
 
 /// The plan in one line, for the person who watches it being carried out.
@@ -69,10 +69,10 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
         true => topic.source.clone(),
         false => format!("{} -> {}", topic.source, topic.target),
     };
-    let offsets = if topic.exact {
-        "original offsets"
-    } else {
-        "contiguous offsets and a map"
+    let offsets = match (&topic.latest, topic.exact) {
+        (Some(_), _) => "latest state, new offsets",
+        (None, true) => "original offsets",
+        (None, false) => "contiguous offsets and a map",
     };
     let _ = writeln!(text, "{name}: {offsets} ({})", topic.offsets_reason);
     let format = |(format, objects): &(Format, u64)| match serde_json::to_value(format) {
@@ -108,13 +108,16 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
             change.reason
         );
     }
+    if let Some(latest) = topic.latest.as_ref().filter(|latest| latest.objects > 0) {
+        let _ = writeln!(text, "  {}", latest_state(latest));
+    }
     if let Some(gaps) = topic.gaps.filter(|_| topic.exact) {
         let _ = writeln!(text, "  offsets without records: {}", gaps.describe());
     }
     let is_estimated = topic.exact && topic.partitions.iter().any(|partition| partition.cost.is_some());
     let rows = topic.partitions.iter().map(|partition| {
         let mut row = vec![
-            partition.partition.to_string(),
+            number(partition.partition),
             count(partition.objects),
             bytes(partition.stored_bytes),
             range(partition.first_start_offset.zip(partition.last_start_offset)),
@@ -160,6 +163,7 @@ mod tests {
     use ::restore::exact::cost::ExactCost;
     use ::restore::exact::gaps::GapMethod;
     use ::restore::exact::survey::Survey;
+    use ::restore::latest::LatestRecords;
     use ::restore::plan::NewTopic;
     use ::restore::profile::ConfigChange;
 
@@ -193,6 +197,7 @@ mod tests {
             profile: Vec::new(),
             exact: false,
             offsets_reason: "as asked".into(),
+            latest: None,
             gaps: None,
             partitions: vec![partition(0, 0, 0), partition(1, 17, 1000), partition(10, 5, 5)],
         };
@@ -241,6 +246,7 @@ mod tests {
             ],
             listing: std::time::Duration::ZERO,
             inventory: Arc::default(),
+            latest: LatestRecords::default(),
         };
         insta::assert_snapshot!(plan(&whole));
         assert_eq!(

@@ -3,6 +3,7 @@
 //! Bytes that are UTF-8 are texts, others go by another name (`key_base64`), so that nothing is lost and texts
 //! stay readable.
 
+use backup::inventory::NO_PARTITION;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use record::{NO_TIMESTAMP, RecordRef};
@@ -12,7 +13,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Line<'a> {
     topic: &'a str,
-    partition: i32,
+    partition: Option<i32>,
     offset: i64,
     timestamp: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,7 +39,7 @@ struct Header<'a> {
     value_base64: Option<String>,
 }
 
-/// Appends `record` of a partition as a line to `out`.
+/// Appends `record` of a partition, or of none, as a line to `out`.
 pub(crate) fn put_line(
     out: &mut Vec<u8>,
     topic: &str,
@@ -62,7 +63,7 @@ pub(crate) fn put_line(
     let offset = record.offset;
     let line = Line {
         topic,
-        partition,
+        partition: Some(partition).filter(|partition| *partition != NO_PARTITION),
         offset,
         timestamp,
         key,

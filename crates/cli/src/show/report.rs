@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ::restore::report::{Outcome, PartitionReport, Report};
 
-use super::range;
 use super::topics::put_expirations;
+use super::{latest_state, range};
 use crate::text::{bytes, count, duration, plural, signed, table};
 
 /// More offset differences than this are only counted.
@@ -83,6 +83,9 @@ pub(crate) fn report(report: &Report) -> String {
             rows.collect(),
             &[0, 2, 3, 4, 5, 6],
         ));
+        if let Some(latest) = &topic.latest {
+            let _ = writeln!(text, "{}: {}", topic.target, latest_state(latest));
+        }
         for partition in &topic.partitions {
             put_remarks(&mut text, &topic.target, partition);
         }

@@ -8,7 +8,9 @@ mod help;
 #[cfg(unix)]
 mod interrupt;
 mod kafka_trouble;
+mod latest;
 mod local_backup;
+mod names;
 mod restore;
 mod resume;
 mod rights;

@@ -38,6 +38,12 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
     let brokers = u32::try_from(cluster.brokers().len()).unwrap_or(1);
     let mut findings = Vec::new();
     for index in 0..plan.topics.len() {
+        if plan.topics[index].latest.is_some() {
+            let topic = &mut plan.topics[index];
+            topic.exact = false;
+            topic.offsets_reason = "one record per key, whose original partition is not known".to_owned();
+            continue;
+        }
         let topic = &plan.topics[index];
         let about = metadata.iter().find(|found| found.name == topic.target);
         let surveys = surveys(job, &context, plan, topic).await?;

@@ -16,6 +16,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::configure::change_and_wait;
 use crate::encode::FILLER_TIMESTAMP;
 use crate::error::RestoreError;
+use crate::latest::Records;
 use crate::partition::PartitionTask;
 use crate::shared::Shared;
 
@@ -31,7 +32,9 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 ///
 /// Reads the backup's end twice, as little of it as it takes: its last object, then its last two, four...
 pub(crate) async fn last_run(shared: &Shared, task: &PartitionTask) -> Result<Option<i64>, RestoreError> {
-    let objects = &task.objects;
+    let Records::Objects(objects) = &task.records else {
+        return Ok(None);
+    };
     let mut width = 1;
     loop {
         let index = objects.len().saturating_sub(width);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use backup::inventory;
+use backup::inventory::{self, NO_PARTITION};
 use backup::stream::PartitionStream;
 use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
@@ -79,6 +79,16 @@ type Listed<'a> = (&'a TopicPlan, i32, Arc<backup::inventory::PartitionObjects>)
 fn partitions(plan: &RestorePlan) -> Result<Vec<Listed<'_>>, RestoreError> {
     let mut listed = Vec::new();
     for topic in &plan.topics {
+        if topic
+            .partitions
+            .iter()
+            .any(|partition| partition.partition == NO_PARTITION)
+        {
+            return Err(RestoreError::Refused(format!(
+                "the names of the objects of {} say no partition, so that no offset of the source can be found in the target",
+                topic.source
+            )));
+        }
         for partition in &topic.partitions {
             let objects = plan.objects(&topic.source, partition.partition)?;
             listed.push((topic, partition.partition, objects));

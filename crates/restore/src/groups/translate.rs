@@ -111,6 +111,15 @@ impl Translation {
             // The last run knows best.
             restored.complete = complete;
             for partition in &topic.partitions {
+                if topic.latest.is_some() {
+                    // One record per key, in a partition of its own choice: no offset says anything about another.
+                    let nowhere = Places::Mapped {
+                        map: OffsetMap::new(),
+                        known_from: Some(i64::MAX),
+                    };
+                    restored.partitions.insert(partition.partition, nowhere);
+                    continue;
+                }
                 if partition.exact {
                     restored.partitions.insert(partition.partition, Places::Exact);
                     continue;

@@ -7,6 +7,7 @@
 mod suggest;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 
 use super::{Generation, Grouping, KeyMatch, Layout, NameTemplate, SideObject};
 use suggest::suggest;
@@ -40,7 +41,7 @@ pub enum Confidence {
 }
 
 /// A template that explains names.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub struct Proposal {
     /// The literal prefix.
     pub prefix: String,
@@ -69,7 +70,48 @@ impl Proposal {
     pub fn generation(&self) -> Generation {
         generation(&self.prefix, self.template.as_ref())
     }
+
+    /// The template with its prefix, as the command line takes it.
+    pub fn text(&self) -> String {
+        let template = self
+            .template
+            .as_ref()
+            .map_or(DEFAULT_TEMPLATE, NameTemplate::as_str);
+        format!("{}{template}", self.prefix)
+    }
 }
+
+/// For a person: the template, how many names it explains, and what makes it doubtful.
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sureness = match self.confidence {
+            Confidence::Weak => "perhaps",
+            Confidence::Likely => "likely",
+            Confidence::Sure => "surely",
+        };
+        write!(
+            f,
+            "{sureness} {} ({} of {} names",
+            self.text(),
+            self.matched,
+            self.sample
+        )?;
+        if self.ambiguous > 0 {
+            write!(f, ", {} of them in more than one way", self.ambiguous)?;
+        }
+        if let Some((first, others)) = self.topics.split_first() {
+            write!(f, "; topic {first:?}")?;
+            if !others.is_empty() {
+                write!(f, " and {} more", others.len())?;
+            }
+        }
+        f.write_str(")")?;
+        self.notes.iter().try_for_each(|note| write!(f, " {note}"))
+    }
+}
+
+/// The template of default names, without a suffix.
+const DEFAULT_TEMPLATE: &str = "{{topic}}-{{partition}}-{{start_offset}}";
 
 /// A prefix, and a template if the names are not the default ones.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
