@@ -15,12 +15,14 @@ use super::survey::{Survey, is_damage, survey};
 use crate::compare::{Tolerance, content_difference, is_filler};
 use crate::error::RestoreError;
 use crate::execute::{source_context, stream_options};
-use crate::job::{Job, OffsetMode};
+use crate::job::{Job, OffsetMode, Resources};
 use crate::journal;
 use crate::plan::{Finding, PartitionPlan, RestorePlan, Severity, TopicPlan};
 
 /// Partitions that are looked at side by side.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 4;
+/// Memory for looking at them.
+const LOOKING_BYTES: usize = 32 << 20;
 /// Records at the end of a log that tell how it was begun.
 const TELLING_RECORDS: usize = 20;
 
@@ -32,7 +34,12 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
         }
         return Ok(());
     }
-    let context = source_context(&job.source, &job.resources)?;
+    // Little of each object is wanted: what is read ahead of that would be read for nothing.
+    let resources = Resources {
+        memory: job.resources.memory.min(LOOKING_BYTES),
+        ..job.resources.clone()
+    };
+    let context = source_context(&job.source, &resources)?;
     let targets: Vec<&str> = plan.topics.iter().map(|topic| topic.target.as_str()).collect();
     let metadata = cluster.topics(Some(&targets)).await?;
     let brokers = u32::try_from(cluster.brokers().len()).unwrap_or(1);

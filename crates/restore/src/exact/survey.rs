@@ -11,11 +11,13 @@ use serde::Serialize;
 use crate::error::RestoreError;
 
 /// Stored bytes up to which a partition is read whole.
-const WHOLE_BYTES: u64 = 2 << 20;
+const WHOLE_BYTES: u64 = 1 << 20;
 /// Objects that are looked at otherwise.
 const OBJECTS: usize = 5;
 /// Payload that is looked at in each of them.
-const PAYLOAD_BYTES: u64 = 4 << 20;
+const PAYLOAD_BYTES: u64 = 1 << 20;
+/// Payload up to which one object is read whole, where offsets are missing.
+const DENSITY_BYTES: u64 = 64 << 20;
 
 /// See the module's documentation. Numbers are estimates unless `is_complete`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -68,6 +70,10 @@ pub(crate) fn is_damage(error: &StreamError) -> bool {
 }
 
 /// Looks at a partition.
+///
+/// Each chosen object is read alone, so that looking costs the same however many objects there are. Where objects
+/// interleave, an offset that one lacks may stand in another: what one whole object holds for its size then tells how
+/// many records there are in all.
 pub(crate) async fn survey(
     context: &StreamContext,
     source: &TopicPartition,
@@ -90,57 +96,62 @@ pub(crate) async fn survey(
     chosen.dedup();
     let mut seen_offsets = 0_u64;
     let mut all = true;
-    let mut behind = None;
-    for index in chosen {
+    for &index in &chosen {
         let Some(start) = objects.start_offset(index) else {
             continue;
         };
         let next = (index + 1..count)
             .filter_map(|later| objects.start_offset(later))
             .find(|later| *later > start);
-        let mut options = options.clone();
-        options.from_offset = options.from_offset.max(Some(start));
-        options.to_offset = match (options.to_offset, next) {
-            (Some(limit), Some(next)) => Some(limit.min(next - 1)),
-            (limit, next) => limit.or(next.map(|next| next - 1)),
-        };
         let mut part = Survey::default();
-        let ended = look(context, source, objects, &options, &mut part, PAYLOAD_BYTES).await?;
+        let ended = look(context, source, &alone(objects, index), options, &mut part, PAYLOAD_BYTES).await?;
         all &= ended;
-        let (Some(first), Some(end)) = (part.first_offset, part.end_offset) else {
-            survey.merge(part);
-            continue;
-        };
-        // Up to the next object: what is missing between the two counts as well.
-        let end_of_window = match next {
-            Some(next) if ended && options.to_offset == Some(next - 1) => next,
-            _ => end,
-        };
-        part.missing_offsets += (end_of_window - end).unsigned_abs();
-        seen_offsets += (end_of_window - first).unsigned_abs();
-        behind = Some(end);
+        if let (Some(first), Some(end)) = (part.first_offset, part.end_offset) {
+            // Up to the next object: what is missing between the two counts as well.
+            let end_of_window = next.filter(|next| ended && *next > end).unwrap_or(end);
+            part.missing_offsets += (end_of_window - end).unsigned_abs();
+            seen_offsets += (end_of_window - first).unsigned_abs();
+        }
         survey.merge(part);
     }
-    survey.end_offset = behind;
     // From what was seen to all of it.
     let span = match (survey.first_offset, survey.end_offset) {
         (Some(first), Some(end)) => (end - first).unsigned_abs(),
         _ => 0,
     };
-    let scale = |seen: u64| match seen_offsets {
-        0 => seen,
-        _ => {
-            u64::try_from(u128::from(seen) * u128::from(span) / u128::from(seen_offsets)).unwrap_or(u64::MAX)
-        }
-    };
     if span > seen_offsets {
-        survey.records = scale(survey.records);
-        survey.payload_bytes = scale(survey.payload_bytes);
-        survey.missing_offsets = scale(survey.missing_offsets);
-        survey.gaps = scale(survey.gaps);
+        survey.records = part_of(survey.records, span, seen_offsets);
+        survey.payload_bytes = part_of(survey.payload_bytes, span, seen_offsets);
+        survey.missing_offsets = part_of(survey.missing_offsets, span, seen_offsets);
+        survey.gaps = part_of(survey.gaps, span, seen_offsets);
     }
-    survey.is_complete = all && count <= OBJECTS;
+    let smallest = chosen.into_iter().min_by_key(|index| objects.size(*index));
+    if let Some(index) = smallest.filter(|_| survey.missing_offsets > 0) {
+        let mut part = Survey::default();
+        if look(context, source, &alone(objects, index), options, &mut part, DENSITY_BYTES).await? {
+            let records = part_of(part.records, objects.bytes(), objects.size(index)).min(span);
+            if span - records < survey.missing_offsets {
+                survey.gaps = part_of(survey.gaps, span - records, survey.missing_offsets);
+                survey.missing_offsets = span - records;
+                survey.records = records;
+            }
+        }
+    }
+    survey.is_complete = all && count <= OBJECTS && survey.missing_offsets == 0;
     Ok(survey)
+}
+
+/// One of the objects, as if it were the only one.
+fn alone(objects: &PartitionObjects, index: usize) -> Arc<PartitionObjects> {
+    Arc::new(PartitionObjects::from_list([objects.get(index)]))
+}
+
+/// `seen * whole / part`; `seen` where there is no part.
+fn part_of(seen: u64, whole: u64, part: u64) -> u64 {
+    match part {
+        0 => seen,
+        _ => u64::try_from(u128::from(seen) * u128::from(whole) / u128::from(part)).unwrap_or(u64::MAX),
+    }
 }
 
 impl Survey {
@@ -205,5 +216,80 @@ async fn look(
         if survey.payload_bytes > limit {
             return Ok(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use backup::format::{Decoding, Field};
+    use backup::inventory::ObjectEntry;
+    use backup::storage::memory::MemoryStore;
+    use backup::stream::{CpuPool, MemoryBudget};
+
+    use super::*;
+
+    /// Surveys objects of csv lines, one for each list of offsets; the values do not compress.
+    async fn surveyed(lists: &[Vec<i64>]) -> Survey {
+        let value = "QUFB".repeat(50);
+        let store = MemoryStore::new();
+        let mut listed = Vec::new();
+        for (number, offsets) in lists.iter().enumerate() {
+            let lines: Vec<String> = offsets.iter().map(|offset| format!("{value},{offset}")).collect();
+            let (key, text) = (format!("t-0-{number}"), lines.join("\n"));
+            listed.push((key.clone(), offsets[0], text.len() as u64));
+            store.insert(&key, text, 0);
+        }
+        let objects = listed.iter().map(|(key, start, size)| ObjectEntry {
+            key: key.into(),
+            start_offset: Some(*start),
+            size: *size,
+            last_modified: 0,
+        });
+        let objects = Arc::new(PartitionObjects::from_list(objects));
+        let (cpu, budget) = (CpuPool::new(1).unwrap(), MemoryBudget::new(32 << 20));
+        let context = StreamContext::new(Arc::new(store), cpu, budget, 8);
+        let options = StreamOptions::new(Arc::new(Decoding {
+            fields: Some(vec![Field::Value, Field::Offset]),
+            ..Decoding::default()
+        }));
+        survey(&context, &TopicPartition::new("t", 0), &objects, &options)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_small_partition_is_read_whole() {
+        let survey = surveyed(&[(5..10).collect(), vec![12, 14]]).await;
+        assert!(survey.is_complete);
+        assert_eq!((survey.first_offset, survey.end_offset), (Some(5), Some(15)));
+        assert_eq!((survey.records, survey.missing_offsets, survey.gaps), (7, 3, 2));
+    }
+
+    #[tokio::test]
+    async fn a_large_one_without_gaps_has_none_in_the_estimate() {
+        let lists: Vec<Vec<i64>> = (0..9)
+            .map(|object| (object * 10_000..(object + 1) * 10_000).collect())
+            .collect();
+        let survey = surveyed(&lists).await;
+        assert!(!survey.is_complete);
+        assert_eq!((survey.missing_offsets, survey.gaps), (0, 0));
+        assert!((80_000..=90_000).contains(&survey.records), "{survey:?}");
+    }
+
+    #[tokio::test]
+    async fn gaps_are_estimated_from_those_seen() {
+        let lists: Vec<Vec<i64>> = (0..9)
+            .map(|object| (object * 10_000..(object + 1) * 10_000).step_by(2).collect())
+            .collect();
+        let survey = surveyed(&lists).await;
+        assert!((40_000..=50_000).contains(&survey.missing_offsets), "{survey:?}");
+        assert!((40_000..=50_000).contains(&survey.gaps), "{survey:?}");
+    }
+
+    #[tokio::test]
+    async fn interleaved_objects_have_no_gaps_between_them() {
+        let lists: Vec<Vec<i64>> = (0..9).map(|object| (object..90_000).step_by(9).collect()).collect();
+        let survey = surveyed(&lists).await;
+        assert!(survey.missing_offsets < 2_000, "{survey:?}");
     }
 }
