@@ -1,7 +1,7 @@
 //! Who takes part in the merge: objects are read ahead, join, give their records in order, and leave.
 
 use std::cmp::Reverse;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cursor::{Cursor, Reference};
 use super::merge::{BLOCKS_IN_SHARE, LEAST_BLOCK, MEMBER_BYTES, PartitionStream, Stop};
@@ -10,6 +10,9 @@ use super::options::{OnBadRecord, OnConflict, RejectedRecord};
 use super::statistics::Suspicion;
 use super::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
 use crate::format::{ObjectError, ObjectHints, Rejected};
+
+/// A stream that waits so long for the store has not read far enough ahead.
+const SLOW_ANSWER: Duration = Duration::from_millis(20);
 
 impl PartitionStream {
     /// Starts to read objects ahead: many tiny ones, or few large ones.
@@ -201,6 +204,9 @@ impl PartitionStream {
                     let waited = started.elapsed();
                     let for_store = (cursor.source.waited_for_store() - store_before).min(waited);
                     self.context.clock.waited(waited, for_store);
+                    if for_store >= SLOW_ANSWER && self.last.is_some() {
+                        self.context.budget.lend_more();
+                    }
                     self.statistics.waiting += waited;
                     self.statistics.waiting_for_store += for_store;
                     item

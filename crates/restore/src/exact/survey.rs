@@ -104,7 +104,15 @@ pub(crate) async fn survey(
             .filter_map(|later| objects.start_offset(later))
             .find(|later| *later > start);
         let mut part = Survey::default();
-        let ended = look(context, source, &alone(objects, index), options, &mut part, PAYLOAD_BYTES).await?;
+        let ended = look(
+            context,
+            source,
+            &alone(objects, index),
+            options,
+            &mut part,
+            PAYLOAD_BYTES,
+        )
+        .await?;
         all &= ended;
         if let (Some(first), Some(end)) = (part.first_offset, part.end_offset) {
             // Up to the next object: what is missing between the two counts as well.
@@ -128,7 +136,16 @@ pub(crate) async fn survey(
     let smallest = chosen.into_iter().min_by_key(|index| objects.size(*index));
     if let Some(index) = smallest.filter(|_| survey.missing_offsets > 0) {
         let mut part = Survey::default();
-        if look(context, source, &alone(objects, index), options, &mut part, DENSITY_BYTES).await? {
+        if look(
+            context,
+            source,
+            &alone(objects, index),
+            options,
+            &mut part,
+            DENSITY_BYTES,
+        )
+        .await?
+        {
             let records = part_of(part.records, objects.bytes(), objects.size(index)).min(span);
             if span - records < survey.missing_offsets {
                 survey.gaps = part_of(survey.gaps, span - records, survey.missing_offsets);
@@ -288,7 +305,9 @@ mod tests {
 
     #[tokio::test]
     async fn interleaved_objects_have_no_gaps_between_them() {
-        let lists: Vec<Vec<i64>> = (0..9).map(|object| (object..90_000).step_by(9).collect()).collect();
+        let lists: Vec<Vec<i64>> = (0..9)
+            .map(|object| (object..90_000).step_by(9).collect())
+            .collect();
         let survey = surveyed(&lists).await;
         assert!(survey.missing_offsets < 2_000, "{survey:?}");
     }

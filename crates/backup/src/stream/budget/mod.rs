@@ -6,7 +6,8 @@
 //!   it has nothing left to hand out it gets what it asks for even beyond the reserve: one huge record costs
 //!   memory, never a standstill.
 //! - Objects that are read ahead *borrow* from a shared half, first come, first served. They may wait for as
-//!   long as it takes, since nobody waits for them; an object that becomes the head stops waiting.
+//!   long as it takes, since nobody waits for them; an object that becomes the head stops waiting. How much of that
+//!   half is lent grows only as far as slow answers of the store ask for it.
 //!
 //! A merge of more objects than fit into the reserve lets it grow: one partition at
 //! a time, after borrowers have given back. `state` holds the rules, free of any waiting.
@@ -79,6 +80,11 @@ impl MemoryBudget {
     /// Bytes that a partition can count on, whatever others do.
     pub fn reserve(&self) -> usize {
         self.shared.reserve
+    }
+
+    /// A stream had to wait for the store although objects are read ahead: more may be read ahead from now on.
+    pub(super) fn lend_more(&self) {
+        self.shared.change(State::lend_more);
     }
 
     /// Takes part with one more partition, until the account, all its sources and its records are gone.

@@ -10,6 +10,11 @@ use tokio::sync::oneshot;
 /// A merge of up to so many objects may borrow as a single head may; beyond, members keep to their share.
 const MEMBERS_THAT_BORROW: usize = 8;
 
+/// What may be borrowed before a stream has had to wait for the store: with answers within 20 ms that is enough for
+/// more than 1.5 GB/s. Reading further ahead would only take memory, which costs time too: the system has to clear it,
+/// and what lies in it has left the processor's caches before it is used.
+const FIRST_LOANS: usize = 32 << 20;
+
 #[derive(Debug)]
 struct Partition {
     base: usize,
@@ -53,6 +58,8 @@ struct Grower {
 #[derive(Debug)]
 pub(super) struct State {
     total: usize,
+    /// What may be borrowed at most, now.
+    lendable: usize,
     partitions: HashMap<u64, Partition>,
     sources: HashMap<u64, Source>,
     next_id: u64,
@@ -75,6 +82,7 @@ impl State {
     pub(super) fn new(total: usize) -> Self {
         Self {
             total,
+            lendable: FIRST_LOANS.min(total / 2),
             partitions: HashMap::new(),
             sources: HashMap::new(),
             next_id: 0,
@@ -94,6 +102,11 @@ impl State {
 
     pub(super) fn used(&self) -> usize {
         self.in_use + self.borrowed + self.handed_out + self.held
+    }
+
+    /// Lets twice as much be borrowed as before, up to half of everything.
+    pub(super) fn lend_more(&mut self) {
+        self.lendable = (2 * self.lendable).min(self.total / 2);
     }
 
     pub(super) fn high_water(&self) -> usize {
@@ -384,7 +397,7 @@ impl State {
         let beyond_reserves = self.borrowed + self.needed - self.reserves;
         members_borrow
             && self.growers.is_empty()
-            && beyond_reserves + bytes <= self.total / 2
+            && beyond_reserves + bytes <= self.lendable
             && self.needed + self.borrowed + self.held + bytes <= self.total
     }
 

@@ -49,6 +49,24 @@ fn borrowers_get_half_and_wait_in_their_order() {
 }
 
 #[test]
+fn large_budgets_are_lent_step_by_step() {
+    let budget = MemoryBudget::new(256 * MIB);
+    let partition = budget.partition();
+    let source = partition.source();
+    let _first = source.try_charge(32 * MIB).unwrap();
+    assert!(source.try_charge(1).is_none());
+    let mut waiting = Box::pin(source.charge(40 * MIB));
+    assert!((&mut waiting).now_or_never().is_none());
+    budget.lend_more();
+    assert!((&mut waiting).now_or_never().is_none());
+    budget.lend_more();
+    let _second = waiting.now_or_never().unwrap();
+    budget.lend_more();
+    assert!(source.try_charge(56 * MIB).is_some());
+    assert!(source.try_charge(57 * MIB).is_none(), "never more than half");
+}
+
+#[test]
 fn a_wait_that_is_given_up_leaves_nothing_behind() {
     let budget = budget();
     let partition = budget.partition();
