@@ -122,9 +122,6 @@ impl RecordBlock {
             .map(end_of)
             .max()
             .unwrap_or(0);
-        if let Some(last) = self.entries.last() {
-            end = end.max(end_of(last.key)).max(end_of(last.value));
-        }
         for entry in &self.entries {
             end = end.max(end_of(entry.key)).max(end_of(entry.value));
         }

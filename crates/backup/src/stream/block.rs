@@ -211,34 +211,36 @@ pub(super) struct Fingerprint {
 impl Fingerprint {
     pub(super) fn add(&mut self, record: &RecordRef<'_>) {
         self.records += 1;
-        self.mix(record.offset as u64);
-        self.mix(record.timestamp as u64);
-        self.field(record.key);
-        self.field(record.value);
-        self.mix(record.headers.len() as u64);
+        // The parts do not wait for each other; only the last step waits for the record before.
+        let place = mixed(record.offset as u64, 1) ^ mixed(record.timestamp as u64, 2);
+        let content = field(record.key, 3) ^ field(record.value, 6) ^ mixed(record.headers.len() as u64, 9);
+        self.state = mixed(self.state ^ place ^ content, 10).rotate_left(32);
     }
+}
 
-    fn field(&mut self, field: Option<&[u8]>) {
-        let Some(bytes) = field else {
-            self.mix(u64::MAX);
-            return;
-        };
-        self.mix(bytes.len() as u64);
-        if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-            self.mix(u64::from_le_bytes(*first));
-            self.mix(u64::from_le_bytes(*last));
-        } else {
-            let word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-            self.mix(word);
+/// A key or value: its length, and its first and last eight bytes.
+fn field(field: Option<&[u8]>, place: u64) -> u64 {
+    let Some(bytes) = field else {
+        return mixed(u64::MAX, place);
+    };
+    let content = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            mixed(u64::from_le_bytes(*first), place + 1) ^ mixed(u64::from_le_bytes(*last), place + 2)
         }
-    }
+        _ => {
+            let word = bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            mixed(word, place + 1)
+        }
+    };
+    mixed(bytes.len() as u64, place) ^ content
+}
 
-    fn mix(&mut self, word: u64) {
-        // Multiplication by an odd constant and folding the halves of the product: quick, and no two short
-        // histories collide by accident.
-        let product = u128::from(self.state ^ word ^ 0xD6E8_FEB8_6659_FD93) * 0x9E37_79B9_7F4A_7C15;
-        self.state = (product >> 64) as u64 ^ product as u64 ^ word.rotate_left(32);
-    }
+/// A word at one of several places: multiplication by an odd constant and folding the halves of the product is quick, and
+/// no two short histories collide by accident.
+fn mixed(word: u64, place: u64) -> u64 {
+    let seed = place.wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    let product = u128::from(word ^ seed) * 0x9E37_79B9_7F4A_7C15;
+    (product >> 64) as u64 ^ product as u64 ^ word.rotate_left(32)
 }
 
 #[cfg(test)]
