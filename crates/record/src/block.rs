@@ -18,6 +18,7 @@ impl Span {
         length: NULL,
     };
 
+    #[inline]
     fn of(self, data: &[u8]) -> Option<&[u8]> {
         (self.length != NULL).then(|| &data[self.start as usize..][..self.length as usize])
     }
@@ -66,6 +67,7 @@ impl RecordBlock {
     }
 
     /// The number of records.
+    #[inline]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -133,6 +135,7 @@ impl RecordBlock {
     /// # Panics
     ///
     /// Where `index` is not below [`len`](Self::len).
+    #[inline]
     pub fn get(&self, index: usize) -> RecordRef<'_> {
         self.resolve(&self.entries[index])
     }
@@ -148,6 +151,7 @@ impl RecordBlock {
     }
 
     /// All records in the order in which they were appended.
+    #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + DoubleEndedIterator + '_ {
         self.entries.iter().map(|entry| self.resolve(entry))
     }
@@ -180,6 +184,7 @@ impl RecordBlock {
     ///
     /// The record is in the block only after [`RecordWriter::finish`]; a writer that is dropped before
     /// leaves the block as it was.
+    #[inline]
     pub fn append(&mut self, offset: i64, timestamp: i64) -> RecordWriter<'_> {
         let headers_start = self.headers.len() as u32;
         RecordWriter {
@@ -197,6 +202,7 @@ impl RecordBlock {
         }
     }
 
+    #[inline]
     fn resolve<'a>(&'a self, entry: &Entry) -> RecordRef<'a> {
         RecordRef {
             offset: entry.offset,
@@ -303,6 +309,7 @@ impl RecordWriter<'_> {
     /// # Panics
     ///
     /// Where the block would hold 4 GiB or more; decoders bound their blocks far below that.
+    #[inline]
     pub fn finish(mut self) {
         assert!(
             self.block.data.len() < NULL as usize,
@@ -313,6 +320,7 @@ impl RecordWriter<'_> {
         self.finished = true;
     }
 
+    #[inline]
     fn copy(&mut self, bytes: &[u8]) -> Span {
         let start = self.block.data.len() as u32;
         self.block.data.extend_from_slice(bytes);
@@ -322,6 +330,7 @@ impl RecordWriter<'_> {
         }
     }
 
+    #[inline]
     fn write<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Span, E> {
         let start = self.block.data.len();
         write(&mut self.block.data)?;

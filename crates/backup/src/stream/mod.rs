@@ -74,7 +74,7 @@ impl StreamContext {
     /// The context of a run that keeps at most `requests` requests to the store under way, at least one.
     pub fn new(store: Arc<dyn Store>, cpu: CpuPool, budget: MemoryBudget, requests: usize) -> Self {
         let most_requests = requests.clamp(1, Semaphore::MAX_PERMITS);
-        let blocks = BlockPool::new(budget.total() / 32);
+        let blocks = BlockPool::new(budget.total() / 16);
         Self {
             store,
             cpu,
