@@ -2,8 +2,8 @@
 //!
 //! How many bytes before compression make a batch of the wanted size is learned from the batches made so far.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kafka::batch::{
@@ -28,10 +28,12 @@ pub(crate) struct Unencoded {
 /// Makes batches for one topic. Shared by all its partitions.
 pub(crate) struct Encoding {
     compression: Compression,
-    max_bytes: usize,
+    /// Grows where a record is met that needs more.
+    max_bytes: AtomicUsize,
     target_bytes: usize,
     buffers: BufferPool,
-    idle: Mutex<Vec<BatchEncoder>>,
+    /// Encoders that nobody uses, with the largest batch that each makes.
+    idle: Mutex<Vec<(usize, BatchEncoder)>>,
     /// Bytes before and after compression of the batches so far, decayed.
     uncompressed: AtomicU64,
     compressed: AtomicU64,
@@ -49,7 +51,7 @@ impl Encoding {
     ) -> Self {
         Self {
             compression,
-            max_bytes,
+            max_bytes: AtomicUsize::new(max_bytes),
             target_bytes: target_bytes.min(max_bytes),
             buffers: buffers.clone(),
             idle: Mutex::new(Vec::new()),
@@ -78,7 +80,12 @@ impl Encoding {
 
     /// The most bytes of a batch as it is sent.
     pub(crate) fn max_bytes(&self) -> usize {
-        self.max_bytes
+        self.max_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Lets batches be as large as this from now on; never less than before.
+    pub(crate) fn raise_max_bytes(&self, max_bytes: usize) {
+        self.max_bytes.fetch_max(max_bytes, Ordering::Relaxed);
     }
 
     /// Encodes `pieces`, usually into one batch.
@@ -96,12 +103,12 @@ impl Encoding {
     /// Adds to `batches` whatever can be encoded before an error.
     fn encode_all(&self, pieces: &[Piece], batches: &mut Vec<EncodedBatch>) -> Result<(), EncodeError> {
         let started = Instant::now();
-        let mut encoder = self.take_encoder()?;
+        let (limit, mut encoder) = self.take_encoder()?;
         let encoded = encode_into(&mut encoder, pieces, batches);
         // An encoder refuses a record without having taken anything of it; so what it holds is a batch.
         batches.extend(encoder.finish()?);
         encoded?;
-        self.give_back(encoder);
+        self.give_back(limit, encoder);
         self.learn(batches);
         let spent = Duration::as_nanos(&started.elapsed());
         self.busy_nanoseconds
@@ -125,23 +132,23 @@ impl Encoding {
         );
     }
 
-    fn take_encoder(&self) -> Result<BatchEncoder, EncodeError> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .pop();
-        match idle {
+    fn take_encoder(&self) -> Result<(usize, BatchEncoder), EncodeError> {
+        let limit = self.max_bytes();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those from before a raise are of no use any more.
+        idle.retain(|(other, _)| *other == limit);
+        match idle.pop() {
             Some(encoder) => Ok(encoder),
-            None => BatchEncoder::new(self.compression, None, self.max_bytes, &self.buffers),
+            None => {
+                let encoder = BatchEncoder::new(self.compression, None, limit, &self.buffers)?;
+                Ok((limit, encoder))
+            }
         }
     }
 
-    fn give_back(&self, encoder: BatchEncoder) {
-        self.idle
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(encoder);
+    fn give_back(&self, limit: usize, encoder: BatchEncoder) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push((limit, encoder));
     }
 }
 

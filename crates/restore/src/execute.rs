@@ -1,6 +1,5 @@
 //! Does what a plan says.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -30,7 +29,7 @@ use crate::progress::{Event, Phase, Progress};
 use crate::report::{Outcome, REPORT_VERSION, Report, TopicReport};
 use crate::shared::{Counters, Shared, Ticker, Totals, snapshot};
 use crate::stages::{Clock, Stages};
-use crate::topics::{self, Journals, Prepared};
+use crate::topics::{self, Journals, Preparation, Prepared};
 
 /// Memory that one active partition needs beside the blocks that it reads: batches being encoded, queued and sent.
 const PARTITION_BYTES: usize = 12 << 20;
@@ -52,7 +51,8 @@ pub async fn execute(
     // From now on brokers may be away for as long as the run is patient, whatever they are asked.
     config.api_timeout = config.api_timeout.max(job.target.patience);
     let cluster = Cluster::connect(config).await?;
-    let journals = Journals::read(&cluster, plan, job.target.topics.journal.clone()).await?;
+    let file = job.target.topics.journal.clone();
+    let journals = Journals::read(&cluster, plan, job.resources.shard, file).await?;
     // The same producer in every run: what an earlier one still has on its way cannot be appended twice.
     let identity = match journals.producer() {
         Some(identity) => identity,
@@ -65,9 +65,12 @@ pub async fn execute(
         phase: Phase::Prepare,
         subject: plan.topics.len().to_string(),
     });
-    let mut findings = Vec::new();
     let append = job.target.append;
-    let prepared = topics::prepare(&shared.cluster, plan, &journals, identity, append, &mut findings).await?;
+    let Preparation {
+        topics: prepared,
+        findings,
+        to_do,
+    } = topics::prepare(&shared.cluster, plan, &journals, identity, append).await?;
 
     progress.report(&Event::Phase {
         phase: Phase::Restore,
@@ -108,7 +111,7 @@ pub async fn execute(
             .chain(findings)
             .collect(),
         expirations: Vec::new(),
-        to_do: Vec::new(),
+        to_do,
         unfinished: None,
         stages: shared
             .counters
@@ -160,7 +163,7 @@ fn interim_report(plan: &RestorePlan, started: jiff::Timestamp) -> Report {
 /// What is to be done once the records are there.
 async fn finish(
     shared: &Shared,
-    prepared: &[Prepared],
+    prepared: &[Arc<Prepared>],
     report: &mut Report,
     keep_profile: bool,
 ) -> Result<(), RestoreError> {
@@ -168,7 +171,7 @@ async fn finish(
     if !keep_profile {
         exact::clean(shared, prepared, report).await?;
     }
-    topics::finish(&shared.cluster, prepared, report, &BTreeSet::new(), keep_profile).await
+    topics::finish(&shared.cluster, prepared, report, keep_profile).await
 }
 
 async fn share(
@@ -226,7 +229,7 @@ pub(crate) fn source_context(source: &Source, resources: &Resources) -> Result<S
 async fn restore_all(
     job: &Job,
     plan: &RestorePlan,
-    prepared: &[Prepared],
+    prepared: &[Arc<Prepared>],
     shared: &Arc<Shared>,
 ) -> Result<Vec<TopicReport>, RestoreError> {
     let mut tasks = Vec::new();
@@ -245,7 +248,15 @@ async fn restore_all(
         for partition in &topic.partitions {
             tasks.push((
                 index,
-                Arc::new(task(job, plan, topic, partition, &shape, Arc::clone(&encoding))?),
+                Arc::new(task(
+                    job,
+                    plan,
+                    topic,
+                    partition,
+                    &shape,
+                    prepared,
+                    Arc::clone(&encoding),
+                )?),
             ));
         }
     }
@@ -332,6 +343,7 @@ fn task(
     topic: &TopicPlan,
     partition: &PartitionPlan,
     shape: &Shape,
+    prepared: &Arc<Prepared>,
     encoding: Arc<Encoding>,
 ) -> Result<PartitionTask, RestoreError> {
     let number = partition.partition;
@@ -350,6 +362,7 @@ fn task(
         verify_existing: job.target.verify_existing || job.target.verify,
         verify: job.target.verify,
         tolerance: Tolerance::of_own(&topic.content.decoding),
+        topic: Arc::clone(prepared),
         encoding,
     })
 }

@@ -24,6 +24,8 @@ pub use crate::shard::Shard;
 pub struct Source {
     /// The bucket or folder.
     pub store: Arc<dyn Store>,
+    /// Where snapshots of clusters are kept in it: see [`keep::folder`](crate::snapshot::keep::folder).
+    pub snapshots: String,
     /// How object keys are read.
     pub layout: Layout,
     /// How objects are read.

@@ -1,7 +1,8 @@
 //! What an interrupted restore leaves behind for the next run: a topic's own configuration, and who produced.
 //!
 //! The journal of a topic is the metadata text of an offset that the tool's own group, `kafka-restore.<topic>`, commits on
-//! the topic's partition 0. It needs no storage of its own, any machine can read it, with any Kafka tool, and it goes
+//! the topic's partition 0; each of several processes that share a topic has one of its own, on the first partition of
+//! its share, so that none overwrites what another has noted. It needs no storage of its own, any machine can read it, with any Kafka tool, and it goes
 //! with the topic when that is deleted. It is written before the first change and before the first record, and
 //! deleted when everything is back. A file beside the report is its twin, for users without rights on groups and
 //! for jobs that rest for longer than brokers keep the offsets of an empty group (7 days by default).
@@ -93,9 +94,7 @@ pub enum JournalError {
         found: u64,
     },
     /// It is not what this program writes.
-    #[error(
-        "the journal of {topic} (the metadata of group {group} on partition 0) cannot be read: {message}"
-    )]
+    #[error("the journal of {topic} (metadata of an offset of group {group}) cannot be read: {message}")]
     Unreadable {
         /// The topic.
         topic: String,
@@ -145,6 +144,22 @@ impl Journal {
             originals: BTreeMap::new(),
             bases: Vec::new(),
         }
+    }
+
+    /// What several journals of a topic say together: the originals and log ends of all of them. Where two tell different
+    /// originals, the one that began first saw the topic before anybody changed it.
+    pub fn joined(journals: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut journals: Vec<Self> = journals.into_iter().collect();
+        journals.sort_by_key(|journal| journal.started.parse::<jiff::Timestamp>().ok());
+        let mut journals = journals.into_iter();
+        let mut joined = journals.next()?;
+        for journal in journals {
+            for (name, original) in journal.originals {
+                joined.originals.entry(name).or_insert(original);
+            }
+            joined.bases.extend(journal.bases);
+        }
+        Some(joined)
     }
 
     /// Who produced, and shall go on.
@@ -229,54 +244,70 @@ pub fn group(topic: &str) -> String {
     format!("{GROUP_PREFIX}{topic}")
 }
 
-/// The journal that stands on the cluster for `topic`, if there is one.
-pub async fn read(cluster: &Cluster, topic: &str) -> Result<Option<Journal>, JournalError> {
-    let offsets = cluster.committed_offsets(&group(topic)).await?;
-    let at = TopicPartition::new(topic, 0);
-    match offsets.into_iter().find(|(found, _)| *found == at) {
-        // Emptied where it could not be deleted.
-        Some((_, committed)) if committed.metadata.is_empty() => Ok(None),
-        Some((_, committed)) => Journal::from_text(topic, &committed.metadata).map(Some),
-        None => Ok(None),
-    }
+/// The journals that stand on the cluster for `topic`, by the partition that each is kept on.
+pub async fn read_all(cluster: &Cluster, topic: &str) -> Result<BTreeMap<i32, Journal>, JournalError> {
+    let texts = texts(cluster, topic).await?.into_iter();
+    texts
+        .map(|(partition, text)| Ok((partition, Journal::from_text(topic, &text)?)))
+        .collect()
 }
 
-/// Writes the journal of `topic`, in place of one that is there.
-pub async fn write(cluster: &Cluster, topic: &str, journal: &Journal) -> Result<(), JournalError> {
-    let committed = CommittedOffset {
-        offset: 0,
-        leader_epoch: None,
-        metadata: journal.to_text(topic)?,
+/// What all journals of `topic` on the cluster say together, if there are any.
+pub async fn read(cluster: &Cluster, topic: &str) -> Result<Option<Journal>, JournalError> {
+    Ok(Journal::joined(read_all(cluster, topic).await?.into_values()))
+}
+
+/// The texts of journals by partition. One that is empty could not be deleted.
+async fn texts(cluster: &Cluster, topic: &str) -> Result<BTreeMap<i32, String>, JournalError> {
+    let offsets = cluster.committed_offsets(&group(topic)).await?.into_iter();
+    let own = offsets.filter(|(at, committed)| *at.topic == *topic && !committed.metadata.is_empty());
+    Ok(own
+        .map(|(at, committed)| (at.partition, committed.metadata))
+        .collect())
+}
+
+/// Writes a journal of `topic` on `partition`, in place of one that is there.
+pub async fn write(
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+    journal: &Journal,
+) -> Result<(), JournalError> {
+    put(cluster, topic, [(partition, journal.to_text(topic)?)]).await
+}
+
+async fn put(
+    cluster: &Cluster,
+    topic: &str,
+    texts: impl IntoIterator<Item = (i32, String)>,
+) -> Result<(), JournalError> {
+    let commit = |(partition, metadata): (i32, String)| {
+        let committed = CommittedOffset {
+            offset: 0,
+            leader_epoch: None,
+            metadata,
+        };
+        (TopicPartition::new(topic, partition), committed)
     };
-    let commit = (TopicPartition::new(topic, 0), committed);
-    for (_, outcome) in cluster.commit_offsets(&group(topic), &[commit]).await {
+    let commits: Vec<_> = texts.into_iter().map(commit).collect();
+    for (_, outcome) in cluster.commit_offsets(&group(topic), &commits).await {
         outcome?;
     }
     Ok(())
 }
 
-/// Deletes the journal of `topic`; one that is not there is no error.
+/// Deletes all journals of `topic`; that there are none is no error.
 pub async fn delete(cluster: &Cluster, topic: &str) -> Result<(), JournalError> {
     let gone = |error: &KafkaError| error.code() == Some(ResponseError::GroupIdNotFound);
     match cluster.delete_group(&group(topic)).await {
         Ok(()) => return Ok(()),
         Err(error) if gone(&error) => return Ok(()),
-        // Deleting a group needs Delete on it. Without that an empty journal must do.
+        // Deleting a group needs Delete on it. Without that empty journals must do.
         Err(error) if error.code() == Some(ResponseError::GroupAuthorizationFailed) => {}
         Err(error) => return Err(error.into()),
     }
-    let committed = CommittedOffset {
-        offset: 0,
-        leader_epoch: None,
-        metadata: String::new(),
-    };
-    for (_, outcome) in cluster
-        .commit_offsets(&group(topic), &[(TopicPartition::new(topic, 0), committed)])
-        .await
-    {
-        outcome?;
-    }
-    Ok(())
+    let there = texts(cluster, topic).await?.into_keys();
+    put(cluster, topic, there.map(|partition| (partition, String::new()))).await
 }
 
 /// The file beside the report: journals by topic.
@@ -386,6 +417,30 @@ mod tests {
         assert_eq!(Journal::from_text("orders", &text).unwrap(), journal);
         let bases: Vec<i64> = (0..8).map(|partition| journal.base(partition)).collect();
         assert_eq!(bases, [0, 7, 7, 7, 8, 0, 8, 0]);
+    }
+
+    #[test]
+    fn several_journals_know_what_each_knows() {
+        let mut later = journal();
+        later.started = "2026-11-23T01:02:04.5Z".to_owned();
+        later.originals = [
+            ("retention.ms".to_owned(), Some("-1".to_owned())),
+            ("segment.ms".to_owned(), None),
+        ]
+        .into();
+        later.set_bases([(5, 9)]);
+        let mut first = journal();
+        first.set_bases([(0, 7)]);
+        let joined = Journal::joined([later, first.clone()]).unwrap();
+        let own = Some("604800000".to_owned());
+        assert_eq!(joined.originals["retention.ms"], own);
+        assert_eq!(
+            joined.originals.keys().collect::<Vec<_>>(),
+            ["retention.bytes", "retention.ms", "segment.ms"]
+        );
+        assert_eq!((joined.base(0), joined.base(5), joined.base(1)), (7, 9, 0));
+        assert_eq!(joined.started, first.started);
+        assert_eq!(Journal::joined([]), None);
     }
 
     #[test]

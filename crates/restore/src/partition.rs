@@ -29,6 +29,7 @@ use crate::notes::notes;
 use crate::offsets::OffsetMap;
 use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
+use crate::topics::Prepared;
 use crate::writer::Writer;
 
 /// Encoded batches that wait for the producer, per partition.
@@ -57,6 +58,8 @@ pub(crate) struct PartitionTask {
     /// What was written is read back and compared.
     pub(crate) verify: bool,
     pub(crate) tolerance: Tolerance,
+    /// The topic, whose limit on the size of batches may have to be raised.
+    pub(crate) topic: Arc<Prepared>,
     pub(crate) encoding: Arc<Encoding>,
 }
 

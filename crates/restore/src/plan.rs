@@ -404,10 +404,16 @@ async fn examine(
             latest::settle(job, plan, index, count, progress).await?;
         }
         let topic = &mut plan.topics[index];
-        plan_partitions(job, topic, count, needed, &mut plan.findings);
+        let wished = job
+            .target
+            .topics
+            .partitions
+            .or(known.get(&topic.source).map(|known| known.partitions));
+        plan_partitions(job, topic, count, needed, wished, &mut plan.findings);
+        let planned = topic.add_partitions.unwrap_or(count);
         let configs = topics::configs(cluster, &topic.target).await?;
         let differences =
-            topics::differences(job, cluster, topic, known.get(&topic.source), count, &configs).await;
+            topics::differences(job, cluster, topic, known.get(&topic.source), planned, &configs).await;
         plan.findings.extend(differences);
         topic.profile = profile::changes(&configs, topic.needs_fillers());
         let there: Vec<i32> = topic
@@ -459,15 +465,24 @@ fn plan_creation<'a>(
     topic.create = Some(wish::creation(wishes, target, known, needed, brokers, findings));
 }
 
-fn plan_partitions(job: &Job, topic: &mut TopicPlan, count: i32, needed: i32, findings: &mut Vec<Finding>) {
+/// A topic of `count` partitions gets as many as the backup needs, and as many as are wished for, if it may.
+fn plan_partitions(
+    job: &Job,
+    topic: &mut TopicPlan,
+    count: i32,
+    needed: i32,
+    wished: Option<i32>,
+    findings: &mut Vec<Finding>,
+) {
+    if job.target.topics.add_partitions {
+        let enough = needed.max(wished.unwrap_or(0));
+        topic.add_partitions = Some(enough).filter(|enough| *enough > count);
+        return;
+    }
     if count >= needed {
         return;
     }
     let target = &topic.target;
-    if job.target.topics.add_partitions {
-        topic.add_partitions = Some(needed);
-        return;
-    }
     findings.push(Finding {
         severity: Severity::Error,
         message: format!(

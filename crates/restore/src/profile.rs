@@ -180,6 +180,19 @@ pub fn consequence(name: &str) -> &'static str {
     }
 }
 
+/// True where a refused change may cost records or their timestamps, so that somebody should make it by other means.
+pub fn matters(name: &str) -> bool {
+    !matches!(
+        name,
+        "segment.ms"
+            | "segment.bytes"
+            | "compression.type"
+            | "min.compaction.lag.ms"
+            | "min.cleanable.dirty.ratio"
+            | "max.message.bytes"
+    )
+}
+
 /// Kafka's default of `max.message.bytes`, a little more than the smallest `segment.bytes` of Kafka 4.
 const LEAST_MESSAGE_BYTES: i64 = 1_048_588;
 

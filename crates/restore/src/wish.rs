@@ -13,7 +13,7 @@ use crate::error::RestoreError;
 use crate::job::{Job, TopicWishes};
 use crate::plan::{Finding, NewTopic, Severity};
 use crate::profile::Configs;
-use crate::snapshot::{Snapshot, keep};
+use crate::snapshot::{Snapshot, TopicSnapshot, keep};
 
 /// What a topic was like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +44,11 @@ pub(crate) async fn known(
         from_cluster(&cluster, inventory, &mut known).await?;
     }
     match &wishes.snapshot {
-        Some((place, snapshot)) => from_snapshot(place, snapshot, inventory, findings, &mut known),
-        None => match keep::newest_before(&job.source.store, end(inventory)).await {
-            Ok(Some((place, snapshot))) => from_snapshot(&place, &snapshot, inventory, findings, &mut known),
+        Some((place, snapshot)) => from_snapshot(job, place, snapshot, inventory, findings, &mut known),
+        None => match keep::newest_before(&job.source.store, &job.source.snapshots, end(inventory)).await {
+            Ok(Some((place, snapshot))) => {
+                from_snapshot(job, &place, &snapshot, inventory, findings, &mut known);
+            }
             Ok(None) => {}
             // Whoever may read a prefix of the bucket only can do without a snapshot.
             Err(keep::KeepError::Storage(error)) => tracing::info!(%error, "snapshots are not looked for"),
@@ -73,6 +75,7 @@ pub(crate) fn end(inventory: &Inventory) -> i64 {
 }
 
 fn from_snapshot(
+    job: &Job,
     place: &str,
     snapshot: &Snapshot,
     inventory: &Inventory,
@@ -97,6 +100,25 @@ fn from_snapshot(
             snapshot.taken
         ),
     });
+    let had_records =
+        |topic: &&TopicSnapshot| topic.partitions.iter().flatten().any(|(start, end)| start < end);
+    let absent: Vec<&str> = snapshot
+        .topics
+        .iter()
+        .filter(had_records)
+        .map(|topic| topic.name.as_str())
+        .filter(|name| job.source.selection.has_topic(name) && !inventory.topics.contains_key(*name))
+        .collect();
+    if !absent.is_empty() {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            message: format!(
+                "topics that had records when the snapshot of {} was taken, and of which the backup has none: {}",
+                snapshot.taken,
+                absent.join(", ")
+            ),
+        });
+    }
 }
 
 async fn from_cluster(

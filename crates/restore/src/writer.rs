@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
-use kafka::batch::{EncodedBatch, MAX_BATCH_RECORDS, filler_batch};
+use kafka::batch::{EncodeError, EncodedBatch, MAX_BATCH_RECORDS, filler_batch};
 use kafka::producer::PartitionProducer;
 use record::RecordBlock;
 use tokio::sync::mpsc;
@@ -18,6 +19,9 @@ use crate::interim::INTERVAL;
 use crate::partition::{Encoded, PartitionTask};
 use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
+
+/// The largest batch that brokers get by default in one request (`socket.request.max.bytes`, 100 MiB), as a power of two.
+const LARGEST_BATCH: usize = 64 << 20;
 
 /// What has been given to the producer and is not confirmed yet.
 struct Pending {
@@ -108,17 +112,7 @@ impl<'a> Writer<'a> {
                     let batches = batches
                         .map_err(|error| RestoreError::Internal(error.to_string()))?
                         .map_err(|error| RestoreError::Internal(error.to_string()))?;
-                    match batches {
-                        Ok(batches) => self.batches(batches, &pieces).await?,
-                        Err(Unencoded { before, error }) => {
-                            let offsets = before.iter().map(|batch| i64::from(batch.record_count())).sum();
-                            self.batches(before, &first_offsets(pieces, offsets)).await?;
-                            return Err(RestoreError::Encode {
-                                partition: self.task.target.clone(),
-                                error,
-                            });
-                        }
-                    }
+                    self.encoded(batches, pieces).await?;
                     if self.is_rolling {
                         self.producer.flush().await?;
                         self.end_roll().await?;
@@ -146,6 +140,67 @@ impl<'a> Writer<'a> {
         self.sequence = i32::try_from(next & i64::from(i32::MAX)).unwrap_or(0);
         self.producer.append(batch).await?;
         Ok(())
+    }
+
+    /// Sends what `pieces` were encoded to. A record that needs a larger batch than the topic takes gets it.
+    async fn encoded(
+        &mut self,
+        batches: Result<Vec<EncodedBatch>, Unencoded>,
+        pieces: Vec<Piece>,
+    ) -> Result<(), RestoreError> {
+        let (mut batches, mut pieces) = (batches, pieces);
+        loop {
+            let Unencoded { before, error } = match batches {
+                Ok(batches) => return self.batches(batches, &pieces).await,
+                Err(unencoded) => unencoded,
+            };
+            let offsets = before.iter().map(|batch| i64::from(batch.record_count())).sum();
+            let (first, rest) = split(pieces, offsets);
+            self.batches(before, &first).await?;
+            self.make_room(error).await?;
+            pieces = rest;
+            let (encoding, work) = (Arc::clone(&self.task.encoding), pieces.clone());
+            let encoded = self.shared.stream.cpu.run(move || encoding.encode(&work)).await;
+            batches = encoded.map_err(|error| RestoreError::Internal(error.to_string()))?;
+        }
+    }
+
+    /// Raises the topic's limit so that the record of `error` fits, if that is what is wrong with it.
+    async fn make_room(&mut self, error: EncodeError) -> Result<(), RestoreError> {
+        let failed = |error: EncodeError| RestoreError::Encode {
+            partition: self.task.target.clone(),
+            error,
+        };
+        let EncodeError::RecordTooLarge { size, limit, .. } = error else {
+            return Err(failed(error));
+        };
+        // Rounded up: where one record is large, others are a little larger.
+        let needed = size.max(limit + 1).checked_next_power_of_two();
+        let Some(needed) = needed.filter(|needed| *needed <= LARGEST_BATCH) else {
+            return Err(failed(error));
+        };
+        match self
+            .task
+            .topic
+            .raise_max_message_bytes(&self.shared.cluster, needed)
+            .await
+        {
+            Ok((findings, now)) if now >= needed => {
+                self.report.notes.extend(findings);
+                self.report.notes.push(format!(
+                    "a record needs a batch of {size} bytes, and max.message.bytes of the topic was {limit}: it was \
+                     raised to {now} for the time of the restore"
+                ));
+                self.task.encoding.raise_max_bytes(now);
+                Ok(())
+            }
+            Err(refused) if refused.is_retriable() => Err(refused),
+            Err(refused) => {
+                tracing::info!(%refused, "max.message.bytes cannot be raised");
+                Err(failed(error))
+            }
+            Ok(_) => Err(failed(error)),
+        }
     }
 
     async fn batches(&mut self, batches: Vec<EncodedBatch>, pieces: &[Piece]) -> Result<(), RestoreError> {
@@ -325,23 +380,34 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The first `offsets` offsets of `pieces`.
-fn first_offsets(pieces: Vec<Piece>, offsets: i64) -> Vec<Piece> {
+/// The first `offsets` offsets of `pieces`, and the rest.
+fn split(pieces: Vec<Piece>, offsets: i64) -> (Vec<Piece>, Vec<Piece>) {
     let mut left = offsets;
-    let mut first = Vec::new();
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
     for piece in pieces {
         let count = piece.offsets().min(left);
         left -= count;
         match piece {
-            _ if count == 0 => break,
+            piece if count == piece.offsets() => first.push(piece),
+            piece if count == 0 => rest.push(piece),
             Piece::Records(block, range) => {
-                let end = range.start + usize::try_from(count).unwrap_or(0);
-                first.push(Piece::Records(block, range.start..end));
+                let middle = range.start + usize::try_from(count).unwrap_or(0);
+                first.push(Piece::Records(Arc::clone(&block), range.start..middle));
+                rest.push(Piece::Records(block, middle..range.end));
             }
-            Piece::Filler { first: offset, .. } => first.push(Piece::Filler { first: offset, count }),
+            Piece::Filler {
+                first: from,
+                count: all,
+            } => {
+                first.push(Piece::Filler { first: from, count });
+                rest.push(Piece::Filler {
+                    first: from + count,
+                    count: all - count,
+                });
+            }
         }
     }
-    first
+    (first, rest)
 }
 
 /// Appends the runs of consecutive source offsets in `block[range]`, whose first record goes to `target`.

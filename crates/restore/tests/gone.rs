@@ -59,6 +59,7 @@ fn job(folder: &Path, bootstrap: &str, offsets: OffsetMode) -> Job {
             layout: Layout::default_names(""),
             decoding: Decoding::default(),
             selection: Selection::all(),
+            snapshots: String::new(),
             latest_state: false,
             records: RecordSelection::default(),
             on_conflict: OnConflict::Fail,

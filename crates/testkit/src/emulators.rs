@@ -134,6 +134,17 @@ impl S3Emulator {
         self.server.expect("PUT", &path, &headers, bytes).map(|_| ())
     }
 
+    /// An object's bytes; nothing where there is no such object.
+    pub fn get(&self, bucket: &str, key: &str) -> Result<Option<Vec<u8>>> {
+        let path = format!("/{bucket}/{}", encode(key, true));
+        let (status, answer) = request(self.server.port, "GET", &path, &[self.authorization()], b"")?;
+        match status {
+            200 => Ok(Some(answer)),
+            404 => Ok(None),
+            _ => bail!("GET {path}: {status} {}", text(&answer)),
+        }
+    }
+
     /// From now on the emulator checks credentials and permissions (of everything it serves) or stops doing so.
     /// While it checks, requests with [`ACCESS_KEY_ID`](Self::ACCESS_KEY_ID) are refused as unknown.
     pub fn check_permissions(&self, on: bool) -> Result<()> {

@@ -11,6 +11,7 @@ pub mod emulators;
 pub mod expectation;
 pub mod fidelity;
 pub mod golden;
+pub mod groups;
 pub mod jars;
 pub mod ports;
 pub mod process;

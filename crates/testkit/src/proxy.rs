@@ -4,6 +4,8 @@
 //! ones. [`Proxy::cut_after`] and [`Proxy::cut_replies_after`] cut at an exact byte, once. The broker must advertise the
 //! proxy's port: see `BrokerBuilder::behind_proxy`.
 
+mod hold;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -11,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use hold::Hold;
 
 /// What the proxy does with the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +50,7 @@ struct State {
     connections: Vec<(TcpStream, TcpStream)>,
     accepted: u64,
     cuts: u64,
+    hold: Option<Hold>,
     upstream: SocketAddr,
     closed: bool,
 }
@@ -85,6 +89,7 @@ impl Proxy {
                 connections: Vec::new(),
                 accepted: 0,
                 cuts: 0,
+                hold: None,
                 upstream,
                 closed: false,
             }),
@@ -134,6 +139,40 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
+    /// Holds back the `number`-th request (from 1) of `apis` (Kafka's numbers of them) that comes over connections opened
+    /// from now on, and everything behind it: none of that reaches the broker. [`drop_held`](Self::drop_held) and [`let_go`](Self::let_go) end it.
+    pub fn hold_back(&self, apis: &[i16], number: u64) {
+        self.shared.lock().hold = Some(Hold {
+            apis: apis.to_vec(),
+            passing: number.saturating_sub(1),
+            is_holding: false,
+        });
+    }
+
+    /// True once a request is held back.
+    pub fn is_holding(&self) -> bool {
+        self.shared
+            .lock()
+            .hold
+            .as_ref()
+            .is_some_and(|hold| hold.is_holding)
+    }
+
+    /// Hands on what is held back; everything passes again.
+    pub fn let_go(&self) {
+        self.shared.lock().hold = None;
+        self.shared.changed.notify_all();
+    }
+
+    /// Drops what is held back, with its connections; everything passes again.
+    pub fn drop_held(&self) {
+        let mut state = self.shared.lock();
+        state.hold = None;
+        cut(&mut state);
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
     /// Bytes handed on so far: (from clients to the broker, back from the broker).
     pub fn transferred(&self) -> (u64, u64) {
         let state = self.shared.lock();
@@ -174,6 +213,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         let upstream = state.upstream;
         let refuse = state.fault == Fault::Refuse;
         let epoch = state.cuts;
+        let whole_requests = state.hold.is_some();
         drop(state);
         if refuse {
             continue;
@@ -201,7 +241,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         ] {
             let shared = Arc::clone(shared);
             thread::spawn(move || {
-                hand_on(&from, &to, direction, epoch, &shared);
+                match whole_requests && direction == Direction::Request {
+                    true => hold::hand_on(&from, &to, epoch, &shared),
+                    false => hand_on(&from, &to, direction, epoch, &shared),
+                }
                 let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             });
         }
@@ -427,6 +470,32 @@ mod tests {
             assert!(Instant::now() < deadline, "the late bytes did not arrive");
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn holds_back_the_chosen_request_and_what_follows() {
+        let (address, received) = echo();
+        let proxy = Proxy::start(address).expect("proxy");
+        proxy.hold_back(&[19], 2);
+        let mut stream = connect(&proxy);
+        let request = |api: u8| [0, 0, 0, 3, 0, api, 7];
+        for (api, holds) in [(19, false), (3, false), (19, true)] {
+            assert!(!proxy.is_holding());
+            // In two pieces, as a network may deliver it.
+            stream.write_all(&request(api)[..5]).expect("write");
+            stream.write_all(&request(api)[5..]).expect("write");
+            match holds {
+                false => stream.read_exact(&mut [0; 7]).expect("it passes"),
+                true => while !proxy.is_holding() {},
+            }
+        }
+        stream.write_all(&request(3)).expect("write");
+        proxy.drop_held();
+        assert!(read_to_end(&mut stream).is_empty());
+        assert_eq!(*received.lock().expect("count"), 14);
+        let mut stream = connect(&proxy);
+        stream.write_all(&request(19)).expect("write");
+        stream.read_exact(&mut [0; 7]).expect("everything passes again");
     }
 
     #[test]

@@ -456,7 +456,15 @@ impl SideObject {
             "sweep-marker.json",
             ".DS_Store",
         ];
-        let folders = [".indexes", ".temp-upload", "_metadata", "tombstone", "_temporary"];
+        let folders = [
+            ".indexes",
+            ".temp-upload",
+            "_metadata",
+            "tombstone",
+            "_temporary",
+            // Snapshots of clusters, by this program itself.
+            "_kafka-restore",
+        ];
         let known = files.contains(&last)
             || key
                 .split('/')

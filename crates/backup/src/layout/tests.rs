@@ -237,6 +237,11 @@ fn objects_of_other_tools_are_known() {
         ("b_$folder$", 0, Some(SideObject::FolderMarker)),
         ("x/_SUCCESS", 0, Some(SideObject::OtherTool)),
         (".indexes/c/.locks/t/0.lock", 9, Some(SideObject::OtherTool)),
+        (
+            "_kafka-restore/snapshots/20261123T010203Z.json",
+            9,
+            Some(SideObject::OtherTool),
+        ),
         ("topics/_metadata/schemas/1.avsc", 9, Some(SideObject::OtherTool)),
         ("tombstone", 9, None),
         ("unrelated.bin", 9, None),

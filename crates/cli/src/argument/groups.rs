@@ -18,6 +18,8 @@ pub(crate) enum GroupsSource {
     ConsumerOffsets,
     /// The backup of a topic of MirrorMaker's checkpoints.
     Checkpoints(String),
+    /// The offset objects of Lenses under this prefix in the bucket.
+    Lenses(String),
     /// The first record at or after a moment.
     Time(Timestamp),
     /// A file, whatever its form.
@@ -29,12 +31,14 @@ pub(crate) fn groups_source(text: &str) -> Result<GroupsSource, String> {
     Ok(match (text, text.split_once(':')) {
         ("", _) => {
             return Err(
-                "expected a file, snapshot, consumer-offsets, checkpoints:TOPIC or time:TS".to_owned(),
+                "expected a file, snapshot, consumer-offsets, checkpoints:TOPIC, lenses:PREFIX or time:TS"
+                    .to_owned(),
             );
         }
         ("snapshot", _) => GroupsSource::Snapshot,
         ("consumer-offsets", _) => GroupsSource::ConsumerOffsets,
         (_, Some(("checkpoints", topic))) if !topic.is_empty() => GroupsSource::Checkpoints(topic.to_owned()),
+        (_, Some(("lenses", prefix))) => GroupsSource::Lenses(prefix.to_owned()),
         (_, Some(("time", time))) => GroupsSource::Time(moment::parse(time)?),
         _ => GroupsSource::File(text.into()),
     })
@@ -90,6 +94,7 @@ mod tests {
                 "checkpoints:a.checkpoints.internal",
                 GroupsSource::Checkpoints("a.checkpoints.internal".into()),
             ),
+            ("lenses:offsets/", GroupsSource::Lenses("offsets/".into())),
             (
                 "time:2020-06-09",
                 GroupsSource::Time("2020-06-09T00:00:00Z".parse().unwrap()),

@@ -16,7 +16,8 @@ Examples:
   kafka-restore offsets translate -t orders -p 0 1017 2034 --report report.json
 
 Prints a line for each offset: source offset, target offset. The target offset is that of the first record at or
-after the source offset, or `end` where there is none. Needs neither the backup nor the cluster.";
+after the source offset, or the end of what was restored where there is none. Needs neither the backup nor the
+cluster.";
 
 /// The command's arguments.
 #[derive(Args, Clone, Debug)]

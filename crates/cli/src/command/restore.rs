@@ -80,6 +80,14 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     if arguments.dry_run {
         return plan::print(&job, arguments.json, context).await;
     }
+    let wanted = arguments.groups.as_ref().unwrap_or(&RestoredGroups::None);
+    if *wanted != RestoredGroups::None && job.resources.shard.is_some_and(|shard| shard.count > 1) {
+        return Err(groups::usage(
+            "--groups with --shard: no share knows where the others put their records; when all are done, give all \
+             their reports to `groups apply --report`",
+        ));
+    }
+    let groups = groups::for_restore(wanted, &job, context).await?;
     let watcher = Arc::new(context.watcher());
     let Some(plan) = context
         .unless_stopped(::restore::plan::plan(&job, &*watcher))
@@ -114,12 +122,11 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             .warn(&format!("what could not be read is kept in {}", path.display()));
     }
     let outcome = outcome(&report, context.stop.is_cancelled())?;
-    let wanted = arguments.groups.as_ref().unwrap_or(&RestoredGroups::None);
-    if *wanted == RestoredGroups::None || outcome == Outcome::Interrupted {
+    let Some(groups) = groups.filter(|_| outcome != Outcome::Interrupted) else {
         return Ok(outcome);
-    }
+    };
     Ok(
-        match groups::after_restore(wanted, &job, &report, arguments.json, context).await? {
+        match groups::after_restore(&groups, &job, &report, arguments.json, context).await? {
             Outcome::Done => outcome,
             other => other,
         },

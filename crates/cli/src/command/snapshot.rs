@@ -17,7 +17,7 @@ use crate::settings::{source, target};
 const AFTER_HELP: &str = "\
 Examples:
   kafka-restore snapshot -c restore.json --keep 48
-      into the bucket, under _kafka-restore/snapshots/; restore and groups find it there
+      into the bucket, under PREFIX/_kafka-restore/snapshots/; restore and groups find it there
   kafka-restore snapshot --bootstrap-server localhost:9092 --to cluster.json
 
 Made for cron: prints nothing but warnings with -q. Ends with status 0, or with 3 where something could not be
@@ -64,6 +64,8 @@ async fn take(arguments: &Arguments, context: &Context<'_>) -> Result<Outcome, C
         }
         (None, None) => Some(source::resolve(&arguments.source, context.file)?),
     };
+    let folder = store.as_ref().and_then(|config| config.prefix.as_deref());
+    let folder = keep::folder(folder.unwrap_or_default());
     let store = store
         .map(|config| backup::storage::open(&config))
         .transpose()
@@ -73,7 +75,7 @@ async fn take(arguments: &Arguments, context: &Context<'_>) -> Result<Outcome, C
     let keeping = match (&store, file) {
         (Some(store), _) => {
             let keep = arguments.keep.map(|keep| keep as usize);
-            let (key, deleted) = keep::put(store.as_ref(), &taken, keep)
+            let (key, deleted) = keep::put(store.as_ref(), &folder, &taken, keep)
                 .await
                 .map_err(anyhow::Error::new)?;
             let deleted = match deleted.len() {

@@ -84,5 +84,8 @@ async fn finish(arguments: &Finish, context: &Context<'_>) -> Result<Outcome, Co
         true => context.printer.json(&finished)?,
         false => context.printer.result(&show::topics::finished(&finished))?,
     }
-    Ok(Outcome::Done)
+    Ok(match finished.iter().any(|topic| topic.failed.is_some()) {
+        true => Outcome::Findings,
+        false => Outcome::Done,
+    })
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ::restore::job::{Job, RecordSelection, Resources, Source, Target, TopicWishes};
+use ::restore::snapshot::keep;
 use backup::format::Decoding;
 use backup::inventory::Selection;
 use backup::layout::Layout;
@@ -74,6 +75,7 @@ impl Backup {
             .unwrap_or_default();
         Ok(Source {
             store: backup::storage::open(&self.storage)?,
+            snapshots: keep::folder(self.storage.prefix.as_deref().unwrap_or_default()),
             layout: self.layouts(&connectors)?,
             decoding: self.content.decoding(known),
             on_conflict: self.content.on_conflict,

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use ::restore::groups::GroupOffsets;
-use ::restore::groups::apply::{Applied, GroupPlan, GroupsPlan, GroupsReport};
+use ::restore::groups::apply::{Applied, GroupsReport};
+use ::restore::groups::plan::{GroupPlan, GroupsPlan};
 
 use crate::text::{plural, signed, table};
 
@@ -75,6 +76,11 @@ pub(crate) fn plan(plan: &GroupsPlan) -> String {
             group.id,
             group.members.join(", ")
         );
+    }
+    for group in &plan.groups {
+        if let Some(trouble) = &group.trouble {
+            let _ = writeln!(text, "note: {} would be left alone: {trouble}", group.id);
+        }
     }
     for finding in &plan.findings {
         let _ = writeln!(text, "note: {finding}");

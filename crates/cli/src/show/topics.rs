@@ -20,6 +20,14 @@ pub(crate) fn finished(topics: &[Finished]) -> String {
             );
             continue;
         };
+        if let Some(failed) = &topic.failed {
+            let _ = writeln!(
+                text,
+                "{}: cannot be given its own configuration back: {}\nleft to do by hand:\n  {}",
+                topic.topic, failed.error, failed.to_do
+            );
+            continue;
+        }
         let _ = writeln!(text, "{}: has its own configuration back", topic.topic);
         for (name, value) in originals {
             let _ = match value {
@@ -52,6 +60,7 @@ mod tests {
                 originals.iter().map(own).collect()
             }),
             expirations: Vec::new(),
+            failed: None,
         };
         let text = finished(&[
             done(

@@ -44,33 +44,6 @@ fn too_few_partitions_are_refused_or_added() {
 }
 
 #[test]
-fn a_record_too_large_stops_its_partition() {
-    let backup = Backup::new("large", Shape::SMALL);
-    let mut large = backup.records[17].clone();
-    large.value = Some(vec![b'x'; 20_000]);
-    let lines: Vec<String> = (10..20)
-        .map(|at| crate::backups::csv_line(if at == 17 { &large } else { &backup.records[at] }))
-        .collect();
-    backup.environment.write("backup/large-0-10", lines.concat());
-    consumer::create_topic(
-        &broker().internal_bootstrap(),
-        "large",
-        3,
-        &[("max.message.bytes", "10000")],
-    )
-    .unwrap();
-    let output = backup.restore(&["--offsets", "map"]);
-    assert_says(&output, 1, &["large-0: failed", "offset 17", "max.message.bytes"]);
-    let expected = [
-        &backup.partition(0)[..17],
-        &backup.partition(1),
-        &backup.partition(2),
-    ]
-    .concat();
-    assert_holds(broker(), "large", &expected);
-}
-
-#[test]
 fn a_target_that_is_not_empty() {
     let backup = Backup::new("occupied", Shape::SMALL);
     consumer::create_topic(&broker().internal_bootstrap(), "occupied", 3, &[]).unwrap();

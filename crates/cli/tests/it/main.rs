@@ -4,6 +4,8 @@ mod backups;
 mod config_files;
 mod environment;
 mod exact;
+mod groups;
+mod groups_sources;
 mod help;
 #[cfg(unix)]
 mod interrupt;
@@ -15,7 +17,9 @@ mod restore;
 mod resume;
 mod rights;
 mod shards;
+mod snapshot;
 mod storages;
+mod topic_profile;
 mod trouble;
 mod usage;
 mod verify;

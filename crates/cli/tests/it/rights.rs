@@ -69,6 +69,9 @@ fn users() -> Vec<(&'static str, Vec<Right>)> {
             "no-start",
             without(MARKERS, &[(TOPIC, DELETE), (TOPIC, ALTER_CONFIGS)]),
         ),
+        ("no-journal", without(MARKERS, &[(GROUP, READ), (GROUP, DELETE)])),
+        ("no-alter", without(MARKERS, &[(TOPIC, ALTER_CONFIGS)])),
+        ("readers", [MARKERS, &[(GROUP, "rights-readers", READ)]].concat()),
         ("no-create", without(MARKERS, &[(TOPIC, CREATE)])),
         ("no-write", without(MARKERS, &[(TOPIC, WRITE)])),
         ("no-read", without(MARKERS, &[(TOPIC, READ)])),
@@ -202,11 +205,140 @@ impl Backup {
     }
 }
 
+/// What may not be done is left out and told as commands; the restore itself goes on.
+fn what_is_left_to_others_is_told(broker: &Broker) {
+    let bootstrap = broker.internal_bootstrap();
+    let backup = Backup::new("rights-left", 0, false);
+    backup.environment.write(
+        "export.csv",
+        "rights-readers,rights-left,0,17\nrights-readers,rights-left,1,900\n",
+    );
+    let groups = ["--offsets", "map", "--groups", "export.csv"];
+    let output = backup.run("restore", broker, "markers", &groups);
+    assert_says(
+        &output,
+        3,
+        &[
+            "rights-readers: failed: it cannot be looked at",
+            "left to do by hand",
+            "--group rights-readers --topic rights-left:0 --reset-offsets --to-offset 17 --execute",
+            "--group rights-readers --topic rights-left:1 --reset-offsets --to-offset 200 --execute",
+        ],
+    );
+    let found = consumer::read_topic(&bootstrap, "rights-left").unwrap();
+    compare(&backup.records, &found, CSV).unwrap();
+    let committed = || testkit::groups::committed(&bootstrap, "rights-readers", "rights-left", 2).unwrap();
+    assert_eq!(committed(), [None, None]);
+    assert_says(
+        &backup.run("restore", broker, "readers", &groups),
+        0,
+        &["1 group committed"],
+    );
+    assert_eq!(committed(), [Some(17), Some(200)]);
+
+    // The configuration: what is refused while restoring, and what cannot be put back.
+    let own = ["--offsets", "map", "--topic-config", "retention.ms=3153600000000"];
+    let backup = Backup::new("rights-as-it-is", 0, false);
+    let set = "--entity-name rights-as-it-is --alter --add-config 'retention.ms=-1'";
+    assert_says(
+        &backup.run("restore", broker, "no-alter", &own),
+        3,
+        &[
+            "does not let this user set retention.ms=-1",
+            "left to do by hand",
+            set,
+        ],
+    );
+    // Without rights on the group the journal is kept beside the report, and found there.
+    let backup = Backup::new("rights-noted", 0, false);
+    let keep = [&own[..], &["--keep-profile"]].concat();
+    let noted = [&keep[..], &["--report", "report.json"]].concat();
+    assert_says(
+        &backup.run("restore", broker, "no-journal", &noted),
+        0,
+        &["topics finish"],
+    );
+    let address = broker.bootstrap();
+    let finish = [
+        "topics",
+        "finish",
+        "-t",
+        "rights-noted",
+        "--bootstrap-server",
+        &address,
+    ];
+    let finish = [&finish[..], &["--command-config", "no-journal.properties"]].concat();
+    assert_says(&backup.environment.run(&finish), 1, &["GroupAuthorizationFailed"]);
+    let finish = [&finish[..], &["--report", "report.json"]].concat();
+    assert_says(
+        &backup.environment.run(&finish),
+        0,
+        &["has its own configuration back"],
+    );
+    let configs = testkit::groups::topic_configs(&bootstrap, "rights-noted").unwrap();
+    assert_eq!(configs["retention.ms"], "3153600000000");
+    // Without a report either, it is said at once, with what to do after an interruption.
+    let backup = Backup::new("rights-unnoted", 0, false);
+    let output = backup.run("restore", broker, "no-journal", &own);
+    assert_says(
+        &output,
+        0,
+        &["the journal of the restore cannot be kept", "kafka-configs.sh"],
+    );
+
+    // A record that needs a larger limit stops its partition where the limit cannot be raised.
+    let mut backup = Backup::new("rights-large", 0, false);
+    backup.records[17].value = Some(vec![b'x'; 20_000]);
+    let lines: Vec<String> = backup.records[..200].iter().map(csv_line).collect();
+    backup
+        .environment
+        .write("backup/rights-large-0-0", lines.concat());
+    consumer::create_topic(&bootstrap, "rights-large", 2, &[("max.message.bytes", "10000")]).unwrap();
+    assert_says(
+        &backup.run("restore", broker, "no-alter", &["--offsets", "map"]),
+        1,
+        &["rights-large-0: failed", "offset 17", "max.message.bytes"],
+    );
+    let found = consumer::read_topic(&bootstrap, "rights-large").unwrap();
+    let expected = [&backup.records[..17], &backup.records[200..]].concat();
+    compare(&expected, &found, CSV).unwrap();
+
+    let backup = Backup::new("rights-kept", 0, false);
+    let keep = [&own[..], &["--keep-profile"]].concat();
+    assert_says(
+        &backup.run("restore", broker, "markers", &keep),
+        0,
+        &["topics finish"],
+    );
+    let finish = |user: &str| {
+        let (address, settings) = (broker.bootstrap(), format!("{user}.properties"));
+        let finish = [
+            "topics",
+            "finish",
+            "-t",
+            "rights-kept",
+            "--bootstrap-server",
+            &address,
+        ];
+        backup
+            .environment
+            .run(&[&finish[..], &["--command-config", &settings]].concat())
+    };
+    let put_back = "--entity-name rights-kept --alter --add-config 'retention.ms=3153600000000'";
+    assert_says(
+        &finish("no-alter"),
+        3,
+        &["cannot be given its own configuration back", put_back],
+    );
+    assert_says(&finish("markers"), 0, &["has its own configuration back"]);
+}
+
 #[test]
 fn enough_is_enough_and_what_is_missing_is_said_first() {
     for version in KafkaVersion::ALL {
         let broker = start(version);
         let exact = &["--offsets", "exact"][..];
+        what_is_left_to_others_is_told(&broker);
 
         let backup = Backup::new("rights-markers", 1_000, true);
         assert_says(

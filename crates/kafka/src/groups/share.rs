@@ -2,12 +2,19 @@
 //!
 //! A share group has no committed offset but a start offset, with the state of each record behind it. Only the start
 //! can be set from outside (brokers from 4.1 on, if share groups are switched on there), which forgets the states.
+//! Brokers of 4.1.1 answer AlterShareGroupOffsets with an empty list and change nothing (`KafkaApis` adds each topic to a
+//! second collection without copying it, which that refuses), so an empty answer is an error here.
+
+use std::collections::HashMap;
 
 use kafka_protocol::messages::alter_share_group_offsets_request::{
     AlterShareGroupOffsetsRequestPartition, AlterShareGroupOffsetsRequestTopic,
 };
+use kafka_protocol::messages::delete_share_group_offsets_request::DeleteShareGroupOffsetsRequestTopic;
 use kafka_protocol::messages::describe_share_group_offsets_request::DescribeShareGroupOffsetsRequestGroup;
-use kafka_protocol::messages::{AlterShareGroupOffsetsRequest, ApiKey, DescribeShareGroupOffsetsRequest};
+use kafka_protocol::messages::{
+    AlterShareGroupOffsetsRequest, ApiKey, DeleteShareGroupOffsetsRequest, DescribeShareGroupOffsetsRequest,
+};
 use record::TopicPartition;
 
 use super::group_id;
@@ -116,13 +123,58 @@ impl Cluster {
                         .iter()
                         .map(move |answer| ((name.clone(), answer.partition_index), answer.error_code))
                 });
-                Ok((connection.addr().to_owned(), answers.collect()))
+                let codes: HashMap<(String, i32), i16> = answers.collect();
+                if codes.is_empty() && !starts.is_empty() {
+                    return Err(KafkaError::Broker {
+                        code: ResponseError::UnsupportedVersion,
+                        what: WHAT,
+                        resource: group.to_owned(),
+                        message: Some(
+                            "the broker took the request and did nothing, as brokers of 4.1 do by a mistake of theirs"
+                                .to_owned(),
+                        ),
+                    });
+                }
+                Ok((connection.addr().to_owned(), codes))
             };
             let answer = answer.await;
             starts
                 .iter()
                 .map(|(at, _)| outcome(WHAT, group, at, &answer))
                 .collect()
+        })
+        .await
+    }
+
+    /// Takes away the start offsets of a share group without members, of whole topics. Needs Delete on the group and Read
+    /// on each topic. A topic that it has none of is no error.
+    pub async fn delete_share_group_starts(&self, group: &str, topics: &[String]) -> Outcomes<String, ()> {
+        const WHAT: &str = "DeleteShareGroupOffsets";
+        self.settle(topics.to_vec(), |topics| async move {
+            let wanted = topics.iter().map(|topic| {
+                DeleteShareGroupOffsetsRequestTopic::default().with_topic_name(topic_name(topic))
+            });
+            let request = DeleteShareGroupOffsetsRequest::default()
+                .with_group_id(group_id(group))
+                .with_topics(wanted.collect());
+            let answer = async {
+                let connection = self.coordinator(CoordinatorKind::Group, group).await?;
+                let response = connection.call(&request).await?;
+                let message = response.error_message.as_deref();
+                KafkaError::check(response.error_code, WHAT, group, message)?;
+                Ok((connection.addr().to_owned(), response.responses))
+            };
+            let answer: Result<_, KafkaError> = answer.await;
+            let outcome = |topic: &String| {
+                let (addr, responses) = answer.as_ref().map_err(Clone::clone)?;
+                let found = responses
+                    .iter()
+                    .find(|found| *found.topic_name.0 == **topic)
+                    .ok_or_else(|| left_out(addr, WHAT, topic))?;
+                let message = found.error_message.as_deref();
+                KafkaError::check(found.error_code, WHAT, topic.as_str(), message)
+            };
+            topics.iter().map(outcome).collect()
         })
         .await
     }

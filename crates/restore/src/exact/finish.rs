@@ -1,6 +1,7 @@
 //! Once the records are there: logs begin where the source's did, and compacted topics lose their fillers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka::admin::{ConfigChange, ConfigOperation, ConfigResource, OffsetSpec};
@@ -205,7 +206,7 @@ async fn delete_by_retention(
 /// replica. A topic that is not complete stays as it is.
 pub(crate) async fn clean(
     shared: &Shared,
-    prepared: &[Prepared],
+    prepared: &[Arc<Prepared>],
     report: &mut Report,
 ) -> Result<(), RestoreError> {
     for (index, prepared) in prepared.iter().enumerate() {

@@ -1,15 +1,10 @@
-//! Puts committed offsets into the target: planned and shown first, committed to groups without members only, read
-//! back and compared, with what stood there before kept for [`undo`].
-//!
-//! Brokers take nearly everything: offsets below zero and beyond the end of the log, and a commit for a group that does
-//! not exist. So everything is checked here.
+//! Puts committed offsets into the target, as planned: committed to groups without members only, read back and
+//! compared, with what stood there before kept for [`undo`](super::undo).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use kafka::error::{KafkaError, ResponseError};
 use kafka::groups::{CommittedOffset, GroupKind};
@@ -17,75 +12,15 @@ use record::TopicPartition;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::translate::{Place, Translation};
+use super::plan::{AT_ONCE, GroupPlan, GroupsPlan, Row};
 use super::{GroupOffset, GroupOffsets, GroupsFile};
 use crate::error::RestoreError;
 use crate::file::write_whole;
-use crate::journal::GROUP_PREFIX;
 use crate::snapshot::read_group;
-
-/// Groups looked at, or committed, at the same time.
-const AT_ONCE: usize = 16;
+use crate::topics::commands::servers;
 
 /// How often an active group is looked at while it is waited for.
 const POLL: Duration = Duration::from_millis(500);
-
-/// What is to be done with groups.
-#[derive(Clone, Debug, Serialize)]
-pub struct GroupsPlan {
-    /// Each group, by id.
-    pub groups: Vec<GroupPlan>,
-    /// What a person should know, in full sentences.
-    pub findings: Vec<String>,
-}
-
-/// What is to be done with one group.
-#[derive(Clone, Debug, Serialize)]
-pub struct GroupPlan {
-    /// Its id.
-    pub id: String,
-    /// `classic`, `consumer` or `share`: what it is in the target, or else what it was.
-    pub kind: String,
-    /// Whether the target has it already.
-    pub exists: bool,
-    /// Who is in it at the moment: such a group is left alone.
-    pub members: Vec<String>,
-    /// Its partitions.
-    pub rows: Vec<Row>,
-}
-
-/// What is to be done with a partition of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
-    /// The topic in the target.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-    /// What the group had committed in the source.
-    pub source: Option<i64>,
-    /// What the group has committed in the target now.
-    pub old: Option<i64>,
-    /// What it shall have committed; none: nothing is done, and `note` says why.
-    pub new: Option<i64>,
-    /// How many offsets lie between `new` and the end of the log.
-    pub lag: Option<i64>,
-    /// What is special about it.
-    pub note: Option<String>,
-    /// The text that goes with the commit.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub metadata: String,
-}
-
-impl GroupPlan {
-    /// The rows that something is to be done about.
-    fn changes(&self) -> impl Iterator<Item = (&Row, i64)> {
-        self.rows.iter().filter_map(|row| Some((row, row.new?)))
-    }
-
-    fn is_share(&self) -> bool {
-        GroupKind::from_name(&self.kind) == GroupKind::Share
-    }
-}
 
 /// How it went with a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -136,172 +71,36 @@ pub struct GroupReport {
 }
 
 impl GroupsReport {
-    /// True where everything that was planned is done.
-    pub fn is_done(&self) -> bool {
-        self.to_do.is_empty()
-            && self
-                .groups
-                .iter()
-                .all(|group| matches!(group.applied, Applied::Done { .. } | Applied::Nothing))
-    }
-}
-
-/// Plans what becomes of `groups` in the target, changing nothing. Topics that were not restored to their end are left
-/// out, unless `incomplete` says that they are wanted all the same.
-pub async fn plan(
-    cluster: &Cluster,
-    groups: &[GroupOffsets],
-    translation: &Translation,
-    incomplete: bool,
-) -> Result<GroupsPlan, RestoreError> {
-    let mut findings = Vec::new();
-    let logs = logs(cluster, groups, translation).await?;
-    let planned = stream::iter(groups.iter().filter(|group| !group.id.starts_with(GROUP_PREFIX)))
-        .map(|group| plan_group(cluster, group, translation, incomplete, &logs))
-        .buffered(AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
-    let mut plans = Vec::with_capacity(planned.len());
-    for (planned, id) in planned {
-        match planned {
-            Ok(plan) if plan.rows.is_empty() => {}
-            Ok(plan) => plans.push(plan),
-            Err(error) if error.is_retriable() => return Err(error.into()),
-            Err(error) => findings.push(format!(
-                "group {id} cannot be looked at, and is left out: {error}"
-            )),
+    /// How it went with `groups`, and what is left to do by hand.
+    pub(super) fn new(cluster: &Cluster, groups: Vec<GroupReport>, findings: Vec<String>) -> Self {
+        let unfinished = groups
+            .iter()
+            .filter(|group| matches!(group.applied, Applied::Active { .. } | Applied::Failed { .. }));
+        let to_do = unfinished
+            .flat_map(|group| commands(cluster, &group.plan))
+            .collect();
+        Self {
+            version: super::GROUPS_VERSION,
+            groups,
+            findings,
+            to_do,
+            undo: None,
         }
     }
-    let unknown: BTreeSet<&str> = groups
-        .iter()
-        .flat_map(|group| &group.offsets)
-        .map(|offset| offset.topic.as_str())
-        .filter(|topic| translation.topic(topic).is_none())
-        .collect();
-    if !unknown.is_empty() {
-        let names: Vec<&str> = unknown.into_iter().collect();
-        findings.push(format!(
-            "topics that this restore knows nothing of, and whose offsets are left out: {}",
-            names.join(", ")
-        ));
+
+    /// True where everything that the source has is done.
+    pub fn is_done(&self) -> bool {
+        self.to_do.is_empty()
+            && self.groups.iter().all(|group| {
+                matches!(group.applied, Applied::Done { .. } | Applied::Nothing)
+                    && group.plan.left_out().next().is_none()
+            })
     }
-    if plans.iter().any(|plan| plan.changes().next().is_some()) {
-        findings.push(
-            "brokers drop the offsets of a group that stays without members for offsets.retention.minutes (7 days by \
-             default); until its consumers are back, the same command puts them back again"
-                .to_owned(),
-        );
-    }
-    Ok(GroupsPlan {
-        groups: plans,
-        findings,
-    })
 }
 
-type Logs = BTreeMap<TopicPartition, (i64, i64)>;
-
-/// Log start and end of every partition of every topic that is meant.
-async fn logs(
-    cluster: &Cluster,
-    groups: &[GroupOffsets],
-    translation: &Translation,
-) -> Result<Logs, RestoreError> {
-    let targets: BTreeSet<String> = groups
-        .iter()
-        .flat_map(|group| &group.offsets)
-        .filter_map(|offset| Some(translation.topic(&offset.topic)?.target))
-        .collect();
-    let mut logs = Logs::new();
-    if targets.is_empty() {
-        return Ok(logs);
-    }
-    let names: Vec<&str> = targets.iter().map(String::as_str).collect();
-    let found = cluster.topics(Some(&names)).await?;
-    let partitions: Vec<TopicPartition> = found
-        .iter()
-        .flat_map(|topic| {
-            let numbers = topic.partitions.iter().map(|partition| partition.partition);
-            numbers.map(|number| TopicPartition::new(topic.name.as_str(), number))
-        })
-        .collect();
-    let starts = cluster.list_offsets(&partitions, OffsetSpec::Earliest).await;
-    let ends = cluster.list_offsets(&partitions, OffsetSpec::Latest).await;
-    for ((partition, start), (_, end)) in starts.into_iter().zip(ends) {
-        logs.insert(partition, (start?, end?));
-    }
-    Ok(logs)
-}
-
-async fn plan_group<'a>(
-    cluster: &Cluster,
-    group: &'a GroupOffsets,
-    translation: &Translation,
-    incomplete: bool,
-    logs: &Logs,
-) -> (Result<GroupPlan, KafkaError>, &'a str) {
-    let planned = async {
-        let there = cluster.describe_group(&group.id, None).await?;
-        let kind = match (&there, &group.kind) {
-            (Some(there), _) => there.kind.clone(),
-            (None, Some(kind)) => GroupKind::from_name(kind),
-            (None, None) => GroupKind::Classic,
-        };
-        let committed = match there {
-            Some(_) => read_group(cluster, &group.id, Some(&kind)).await?,
-            None => Vec::new(),
-        };
-        let old: BTreeMap<(&str, i32), Option<i64>> = committed
-            .iter()
-            .map(|offset| ((offset.topic.as_str(), offset.partition), offset.offset))
-            .collect();
-        let row = |offset: &GroupOffset| {
-            let topic = translation.topic(&offset.topic)?;
-            let at = TopicPartition::new(topic.target.as_str(), offset.partition);
-            let mut row = Row {
-                old: old.get(&(&*at.topic, at.partition)).copied().flatten(),
-                topic: topic.target.clone(),
-                partition: offset.partition,
-                source: offset.offset,
-                new: None,
-                lag: None,
-                note: None,
-                metadata: offset.metadata.clone(),
-            };
-            let mut note = |text: &str| row.note = Some(text.to_owned());
-            match (offset.offset, logs.get(&at)) {
-                (None, _) => note("nothing was committed"),
-                (Some(..0), _) => note("the offset is negative"),
-                (_, None) => note("the target has no such partition"),
-                (Some(_), _) if !topic.complete && !incomplete => note("the topic is not fully restored"),
-                (Some(source), Some(log)) => {
-                    let place = translation.places(&topic, offset.partition).place(source, *log);
-                    match place {
-                        Place::At(_) => {}
-                        Place::End(_) => note("at the end of the log"),
-                        Place::Start(_) => note("at the start of the log: what lay before is not there"),
-                        Place::Unknown => {
-                            note("its place is in the report of an earlier run: give that with --report too");
-                        }
-                    }
-                    row.new = place.offset();
-                    row.lag = row.new.map(|new| log.1 - new);
-                }
-            }
-            Some(row)
-        };
-        Ok(GroupPlan {
-            rows: group.offsets.iter().filter_map(row).collect(),
-            id: group.id.clone(),
-            kind: kind.name().to_owned(),
-            exists: there.is_some(),
-            members: there
-                .iter()
-                .flat_map(|there| &there.members)
-                .map(ToString::to_string)
-                .collect(),
-        })
-    };
-    (planned.await, &group.id)
+/// The moment when patience is over.
+pub(super) fn deadline(wait: Duration) -> Instant {
+    Instant::now() + wait.min(Duration::from_secs(365 * 86_400))
 }
 
 /// What stands where `plan` would commit, for [`undo`].
@@ -310,7 +109,7 @@ pub async fn before(cluster: &Cluster, plan: &GroupsPlan) -> Result<GroupsFile, 
     for group in plan
         .groups
         .iter()
-        .filter(|group| group.changes().next().is_some())
+        .filter(|group| group.trouble.is_none() && group.changes().next().is_some())
     {
         let kind = GroupKind::from_name(&group.kind);
         let there = match group.exists {
@@ -363,7 +162,7 @@ pub async fn apply_with_undo(
 
 /// Does what `plan` says. A group with members is waited for until `wait` is over, and else left alone.
 pub async fn apply(cluster: &Cluster, plan: GroupsPlan, wait: Duration) -> GroupsReport {
-    let deadline = Instant::now() + wait.min(Duration::from_secs(365 * 86_400));
+    let deadline = deadline(wait);
     let applied = stream::iter(plan.groups)
         .map(|group| async move {
             let applied = apply_group(cluster, &group, deadline).await;
@@ -372,22 +171,10 @@ pub async fn apply(cluster: &Cluster, plan: GroupsPlan, wait: Duration) -> Group
         .buffered(AT_ONCE)
         .collect::<Vec<_>>()
         .await;
-    let unfinished = applied
-        .iter()
-        .filter(|group| matches!(group.applied, Applied::Active { .. } | Applied::Failed { .. }));
-    let to_do = unfinished
-        .flat_map(|group| commands(cluster, &group.plan))
-        .collect();
-    GroupsReport {
-        version: super::GROUPS_VERSION,
-        groups: applied,
-        findings: plan.findings,
-        to_do,
-        undo: None,
-    }
+    GroupsReport::new(cluster, applied, plan.findings)
 }
 
-async fn apply_group(cluster: &Cluster, group: &GroupPlan, deadline: Instant) -> Applied {
+pub(super) async fn apply_group(cluster: &Cluster, group: &GroupPlan, deadline: Instant) -> Applied {
     let changes: Vec<(TopicPartition, CommittedOffset)> = group
         .changes()
         .map(|(row, new)| {
@@ -403,6 +190,11 @@ async fn apply_group(cluster: &Cluster, group: &GroupPlan, deadline: Instant) ->
     if changes.is_empty() {
         return Applied::Nothing;
     }
+    if let Some(trouble) = &group.trouble {
+        return Applied::Failed {
+            errors: vec![trouble.clone()],
+        };
+    }
     match wait_for(cluster, group, deadline).await {
         Ok(members) if members.is_empty() => {}
         Ok(members) => return Applied::Active { members },
@@ -416,7 +208,7 @@ async fn apply_group(cluster: &Cluster, group: &GroupPlan, deadline: Instant) ->
 }
 
 /// The members that a group still has when patience is over; none once it has none.
-async fn wait_for(
+pub(super) async fn wait_for(
     cluster: &Cluster,
     group: &GroupPlan,
     deadline: Instant,
@@ -506,12 +298,7 @@ async fn commit(
 
 /// The commands that do by hand what could not be done, with Kafka's own tool.
 fn commands(cluster: &Cluster, group: &GroupPlan) -> Vec<String> {
-    let servers: Vec<String> = cluster
-        .config()
-        .bootstrap
-        .iter()
-        .map(ToString::to_string)
-        .collect();
+    let servers = servers(cluster);
     let tool = if group.is_share() {
         "kafka-share-groups.sh"
     } else {
@@ -520,7 +307,7 @@ fn commands(cluster: &Cluster, group: &GroupPlan) -> Vec<String> {
     let command = |(row, new): (&Row, i64)| {
         format!(
             "{tool} --bootstrap-server {} --group {} --topic {}:{} --reset-offsets --to-offset {new} --execute",
-            servers.join(","),
+            servers,
             quoted(&group.id),
             row.topic,
             row.partition
@@ -535,115 +322,6 @@ fn quoted(word: &str) -> String {
     match !word.is_empty() && word.bytes().all(plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', "'\\''")),
-    }
-}
-
-/// Puts back what stood there before: commits what was committed, and takes away what was not.
-pub async fn undo(
-    cluster: &Cluster,
-    file: &GroupsFile,
-    wait: Duration,
-) -> Result<GroupsReport, RestoreError> {
-    let deadline = Instant::now() + wait.min(Duration::from_secs(365 * 86_400));
-    let mut groups = Vec::with_capacity(file.groups.len());
-    for group in &file.groups {
-        let there = cluster.describe_group(&group.id, None).await?;
-        let kind = match (&there, &group.kind) {
-            (Some(there), _) => there.kind.clone(),
-            (None, kind) => GroupKind::from_name(kind.as_deref().unwrap_or_default()),
-        };
-        let old = match &there {
-            Some(_) => read_group(cluster, &group.id, Some(&kind)).await?,
-            None => Vec::new(),
-        };
-        let rows = group.offsets.iter().map(|offset| Row {
-            topic: offset.topic.clone(),
-            partition: offset.partition,
-            source: None,
-            old: old
-                .iter()
-                .find(|old| old.topic == offset.topic && old.partition == offset.partition)
-                .and_then(|old| old.offset),
-            new: offset.offset,
-            lag: None,
-            note: offset.offset.is_none().then(|| "nothing stood there".to_owned()),
-            metadata: offset.metadata.clone(),
-        });
-        let plan = GroupPlan {
-            rows: rows.collect(),
-            id: group.id.clone(),
-            kind: kind.name().to_owned(),
-            exists: there.is_some(),
-            members: there
-                .iter()
-                .flat_map(|there| &there.members)
-                .map(ToString::to_string)
-                .collect(),
-        };
-        let applied = match apply_group(cluster, &plan, deadline).await {
-            Applied::Done { .. } | Applied::Nothing if plan.exists => {
-                take_away(cluster, &plan, deadline).await
-            }
-            applied => applied,
-        };
-        groups.push(GroupReport { plan, applied });
-    }
-    let unfinished = groups
-        .iter()
-        .filter(|group| matches!(group.applied, Applied::Active { .. } | Applied::Failed { .. }));
-    let to_do = unfinished
-        .flat_map(|group| commands(cluster, &group.plan))
-        .collect();
-    Ok(GroupsReport {
-        version: super::GROUPS_VERSION,
-        groups,
-        findings: Vec::new(),
-        to_do,
-        undo: None,
-    })
-}
-
-/// Takes away what the rows without a new offset have committed.
-async fn take_away(cluster: &Cluster, plan: &GroupPlan, deadline: Instant) -> Applied {
-    let surplus: Vec<TopicPartition> = plan
-        .rows
-        .iter()
-        .filter(|row| row.new.is_none() && row.old.is_some())
-        .map(|row| TopicPartition::new(row.topic.as_str(), row.partition))
-        .collect();
-    let partitions = plan.changes().count() + surplus.len();
-    let done = match partitions {
-        0 => Applied::Nothing,
-        partitions => Applied::Done { partitions },
-    };
-    if surplus.is_empty() {
-        return done;
-    }
-    if plan.is_share() {
-        return Applied::Failed {
-            errors: vec!["the start of a share group can be set and not taken away".to_owned()],
-        };
-    }
-    match wait_for(cluster, plan, deadline).await {
-        Ok(members) if members.is_empty() => {}
-        Ok(members) => return Applied::Active { members },
-        Err(error) => {
-            return Applied::Failed {
-                errors: vec![error.to_string()],
-            };
-        }
-    }
-    let outcomes = cluster.delete_offsets(&plan.id, &surplus).await;
-    let gone = |error: &KafkaError| error.code() == Some(ResponseError::GroupIdNotFound);
-    let errors: Vec<String> = outcomes
-        .into_iter()
-        .filter_map(|(_, outcome)| outcome.err())
-        .filter(|error| !gone(error))
-        .map(|error| error.to_string())
-        .collect();
-    match errors.is_empty() {
-        true => done,
-        false => Applied::Failed { errors },
     }
 }
 

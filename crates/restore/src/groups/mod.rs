@@ -1,13 +1,19 @@
 //! Consumer groups: what they had committed, in source offsets, and putting that into the target.
 //!
 //! [`source`] reads committed offsets from wherever they are left: a snapshot, the text of Kafka's own tool, a backup of
-//! `__consumer_offsets`. [`translate`] gives each the place of the first record at or after it in the target.
-//! [`gather`] looks for what is not at hand. [`apply`](mod@apply) commits them, to groups without members only, reads them back, and can undo it.
+//! `__consumer_offsets`; [`gather`] looks for what is not at hand. [`translate`] gives each the place of the first record
+//! at or after it in the target, by the restore's reports or by what [`locate`] finds there. [`plan`](mod@plan) shows what
+//! becomes of each group, [`apply`](mod@apply) commits it, to groups without members only, and reads it back, and
+//! [`undo`](mod@undo) puts back what stood there before. [`time`] needs no source.
 
 pub mod apply;
 pub mod gather;
+pub mod locate;
+pub mod plan;
 pub mod source;
+pub mod time;
 pub mod translate;
+pub mod undo;
 
 use serde::{Deserialize, Serialize};
 

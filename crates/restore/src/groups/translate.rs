@@ -1,10 +1,10 @@
 //! From source offsets to places in the target.
 //!
 //! A committed offset is the next one to read, so its place is that of the first record at or after it; past the last
-//! record it is the log's end. Places come from the offset map of the restore's reports, or of the backup read anew.
+//! record it is the end of what was restored. Places come from the offset map of the restore's reports, or of the backup read anew.
 //! A difference is never carried across a gap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::offsets::OffsetMap;
 use crate::report::{Outcome, Report};
@@ -21,6 +21,8 @@ pub enum Places {
         /// The first source offset that the map knows of, where it does not know all.
         known_from: Option<i64>,
     },
+    /// Nothing is known of it: it had no records in the backup, or was not among what was restored.
+    Unlisted,
 }
 
 /// A topic that was restored.
@@ -30,7 +32,7 @@ pub struct RestoredTopic {
     pub target: String,
     /// True where everything that was selected is there.
     pub complete: bool,
-    /// Its partitions; one that is not listed had nothing in the backup.
+    /// Its partitions; one that is not listed had nothing in the backup, or was not restored.
     pub partitions: BTreeMap<i32, Places>,
 }
 
@@ -71,14 +73,15 @@ impl Places {
     pub fn place(&self, source: i64, (start, end): (i64, i64)) -> Place {
         let target = match self {
             Self::Exact => source,
+            // What stands in such a log is not from this backup.
+            Self::Unlisted if start < end => return Place::Unknown,
+            Self::Unlisted => end,
             Self::Mapped { map, known_from } => {
                 if known_from.is_some_and(|known| source < known) {
                     return Place::Unknown;
                 }
-                match map.runs().last() {
-                    Some(last) if source < last.source_end() => map.translate(source).unwrap_or(end),
-                    _ => end,
-                }
+                // What lies behind the last record that was restored, producers have written since: nobody has read it.
+                map.translate(source).unwrap_or(0)
             }
         };
         if target >= end {
@@ -96,21 +99,22 @@ impl Translation {
     /// from all of them.
     pub fn of_reports(reports: &[Report]) -> Self {
         let mut topics: BTreeMap<String, RestoredTopic> = BTreeMap::new();
+        let mut open: BTreeSet<(&str, i32)> = BTreeSet::new();
         for topic in reports.iter().flat_map(|report| &report.topics) {
-            let complete = topic
-                .partitions
-                .iter()
-                .all(|partition| partition.outcome == Outcome::Complete);
             let restored = topics
                 .entry(topic.source.clone())
                 .or_insert_with(|| RestoredTopic {
                     target: topic.target.clone(),
-                    complete,
+                    complete: true,
                     partitions: BTreeMap::new(),
                 });
-            // The last run knows best.
-            restored.complete = complete;
             for partition in &topic.partitions {
+                // The last run of each partition knows best.
+                let at = (topic.source.as_str(), partition.partition);
+                match partition.outcome {
+                    Outcome::Complete => open.remove(&at),
+                    _ => open.insert(at),
+                };
                 if topic.latest.is_some() {
                     // One record per key, in a partition of its own choice: no offset says anything about another.
                     let nowhere = Places::Mapped {
@@ -132,6 +136,11 @@ impl Translation {
                 restored.partitions.insert(partition.partition, places);
             }
         }
+        for (topic, _) in open {
+            if let Some(restored) = topics.get_mut(topic) {
+                restored.complete = false;
+            }
+        }
         Self {
             topics,
             otherwise_exact: false,
@@ -150,15 +159,12 @@ impl Translation {
         }
     }
 
-    /// The places of a partition. A partition without records in the backup has an empty log, whose end is its place.
+    /// The places of a partition. One without records in the backup has an empty log, whose end is its place.
     pub fn places(&self, topic: &RestoredTopic, partition: i32) -> Places {
         match topic.partitions.get(&partition) {
             Some(places) => places.clone(),
             None if self.otherwise_exact => Places::Exact,
-            None => Places::Mapped {
-                map: OffsetMap::new(),
-                known_from: None,
-            },
+            None => Places::Unlisted,
         }
     }
 }
@@ -214,11 +220,14 @@ mod tests {
         ] {
             assert_eq!(places.place(source, (0, 10)), place, "{source}");
         }
-        // What others have put behind it belongs to the log too.
-        assert_eq!(places.place(35, (0, 12)), Place::End(12));
+        // What others have put behind it since is still to be read.
+        assert_eq!(places.place(35, (0, 12)), Place::At(10));
+        assert_eq!(mapped(&[], None).place(5, (0, 2)), Place::At(0));
         assert_eq!(places.place(17, (3, 10)), Place::Start(3));
         assert_eq!(mapped(&[], None).place(5, (0, 0)), Place::End(0));
         assert_eq!(mapped(&[(30, 5, 5)], Some(30)).place(29, (0, 10)), Place::Unknown);
+        assert_eq!(Places::Unlisted.place(5, (0, 0)), Place::End(0));
+        assert_eq!(Places::Unlisted.place(5, (0, 2)), Place::Unknown);
     }
 
     #[test]
@@ -267,5 +276,17 @@ mod tests {
             mapped(&[(22, 5, 3), (40, 8, 1)], Some(22))
         );
         assert_eq!(both.topic("b"), None);
+        // Of two processes, each restored a part: one of them was interrupted.
+        let mut other = report(None, &[(17, 0, 5)]);
+        other.topics[0].partitions[0].partition = 1;
+        other.topics[0].partitions[0].outcome = Outcome::Interrupted;
+        let parts = |order: [&Report; 2]| {
+            let parts = Translation::of_reports(&order.map(Clone::clone));
+            let topic = parts.topic("a").unwrap();
+            (topic.complete, topic.partitions.len())
+        };
+        let whole = report(None, &[(17, 0, 5)]);
+        assert_eq!(parts([&other, &whole]), (false, 2));
+        assert_eq!(parts([&whole, &other]), (false, 2));
     }
 }

@@ -1,10 +1,12 @@
 //! Committed offsets from wherever they are left.
 //!
 //! [`read_file`] knows by the content what it has: a snapshot, a file of `groups export`, or what Kafka's own tool
-//! printed ([`describe`], [`export`]). [`log`] decodes a backup of `__consumer_offsets` or of MirrorMaker's checkpoints.
+//! printed ([`describe`], [`export`]). [`log`] decodes a backup of `__consumer_offsets` or of MirrorMaker's checkpoints,
+//! [`lenses`] the offset objects of Lenses.
 
 pub mod describe;
 pub mod export;
+pub mod lenses;
 pub mod log;
 
 use crate::snapshot::{Snapshot, SnapshotError};
@@ -116,7 +118,9 @@ fn read_groups(place: &str, value: serde_json::Value) -> Result<GroupsFile, Sour
 }
 
 /// Rows by group, each group's offsets in order. A partition that stands there twice keeps the last.
-fn collect(rows: impl IntoIterator<Item = (String, Option<&'static str>, GroupOffset)>) -> Vec<GroupOffsets> {
+pub(super) fn collect(
+    rows: impl IntoIterator<Item = (String, Option<&'static str>, GroupOffset)>,
+) -> Vec<GroupOffsets> {
     let mut groups: std::collections::BTreeMap<String, GroupOffsets> = std::collections::BTreeMap::new();
     for (id, kind, offset) in rows {
         let group = groups.entry(id.clone()).or_insert_with(|| GroupOffsets {

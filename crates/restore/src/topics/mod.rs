@@ -1,0 +1,292 @@
+//! Topics of the target: made and prepared before the first record, given their own configuration back at the end.
+//!
+//! A run that is killed at any point leaves a topic that the next run, or [`finish_interrupted`], brings to its proper
+//! state: the journal is written before the first change, originals come from it and never from a topic that is
+//! changed already, and it is deleted after the last change is undone.
+
+pub(crate) mod commands;
+mod finish;
+mod journals;
+
+use std::sync::Arc;
+
+use kafka::admin::{ConfigOperation, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ProducerIdentity};
+use kafka::cluster::Cluster;
+use kafka::error::ResponseError;
+use record::TopicPartition;
+use tokio::sync::Mutex;
+
+use crate::configure::change_and_wait;
+use crate::error::RestoreError;
+use crate::job::Job;
+use crate::journal::{self, Journal};
+use crate::plan::{self, Finding, RestorePlan, TopicPlan};
+use crate::profile::{self, ConfigValue, Configs};
+use crate::wish::{self, KnownTopic};
+
+pub(crate) use finish::finish;
+pub use finish::{Finished, Unfinished, finish_interrupted};
+pub(crate) use journals::Journals;
+use journals::{Place, source_of};
+
+/// The configuration of a topic, defaults included, without what brokers keep to themselves.
+pub(crate) async fn configs(cluster: &Cluster, topic: &str) -> Result<Configs, RestoreError> {
+    let mut configs = Configs::new();
+    for (_, entries) in cluster
+        .describe_configs(&[ConfigResource::Topic(topic.to_owned())], None)
+        .await
+    {
+        configs.extend(entries?.into_iter().filter_map(|entry| {
+            let value = ConfigValue {
+                value: entry.value?,
+                own: entry.source == ConfigSource::Topic,
+            };
+            Some((entry.name, value))
+        }));
+    }
+    Ok(configs)
+}
+
+/// A topic that is ready for its records.
+pub(crate) struct Prepared {
+    /// The configuration that it had when this run began, or was created with.
+    pub(crate) configs: Configs,
+    place: Place,
+    /// Other processes restore other partitions of it.
+    shared: bool,
+    /// The journal as it is kept; what is other while restoring is in its originals.
+    journal: Mutex<Journal>,
+}
+
+impl Prepared {
+    /// The own value that a setting has outside of the restore; none where the brokers' default holds.
+    pub(crate) async fn original(&self, name: &str) -> Option<String> {
+        match self.journal.lock().await.originals.get(name) {
+            Some(original) => original.clone(),
+            None => self
+                .configs
+                .get(name)
+                .filter(|config| config.own)
+                .map(|config| config.value.clone()),
+        }
+    }
+
+    /// True where the topic is compacted, the time of the restore aside.
+    pub(crate) async fn is_compacted(&self) -> bool {
+        // The profile changes the policy of compacted topics and of no others.
+        let policy = self.configs.get("cleanup.policy");
+        policy.is_some_and(|policy| policy.value.contains("compact"))
+            || self.journal.lock().await.originals.contains_key("cleanup.policy")
+    }
+
+    /// Raises `max.message.bytes` for the time of the restore where it is below `needed`. Safe to call from every
+    /// partition. Gives what a person should know of this, and the limit that holds now.
+    pub(crate) async fn raise_max_message_bytes(
+        &self,
+        cluster: &Cluster,
+        needed: usize,
+    ) -> Result<(Vec<String>, usize), RestoreError> {
+        const NAME: &str = "max.message.bytes";
+        let mut findings = Vec::new();
+        let mut journal = self.journal.lock().await;
+        let now = configs(cluster, &self.place.topic).await?;
+        let Some(config) = now.get(NAME) else {
+            return Ok((findings, 0));
+        };
+        // Another partition may have met a larger record a moment ago.
+        if let Ok(limit) = config.value.parse::<usize>()
+            && limit >= needed
+        {
+            return Ok((findings, limit));
+        }
+        if !journal.originals.contains_key(NAME) {
+            let original = config.own.then(|| config.value.clone());
+            journal.originals.insert(NAME.to_owned(), original);
+            findings.extend(self.place.keep(cluster, &journal).await);
+        }
+        let set = vec![(NAME.to_owned(), ConfigOperation::Set(needed.to_string()))];
+        change_and_wait(cluster, &self.place.topic, set).await?;
+        Ok((findings, needed))
+    }
+}
+
+/// What preparing topics gave.
+#[derive(Default)]
+pub(crate) struct Preparation {
+    /// The topics, in the order of the plan.
+    pub(crate) topics: Vec<Arc<Prepared>>,
+    /// What a person should know.
+    pub(crate) findings: Vec<String>,
+    /// Commands for somebody who may do what this user may not.
+    pub(crate) to_do: Vec<String>,
+}
+
+/// Creates missing topics, adds partitions, keeps the journal and puts the restore profile on.
+pub(crate) async fn prepare(
+    cluster: &Cluster,
+    plan: &RestorePlan,
+    journals: &Journals,
+    producer: ProducerIdentity,
+    append: bool,
+) -> Result<Preparation, RestoreError> {
+    let mut preparation = Preparation {
+        findings: journals.findings.clone(),
+        ..Preparation::default()
+    };
+    for topic in &plan.topics {
+        let made_here = match &topic.create {
+            Some(new) => create(cluster, &topic.target, new).await?,
+            None => false,
+        };
+        if let Some(partitions) = topic.add_partitions {
+            for (_, outcome) in cluster
+                .create_partitions(&[(topic.target.clone(), partitions)], false)
+                .await
+            {
+                outcome?;
+            }
+        }
+        // First the topic, then the journals of others: see `journals`.
+        let configs = configs(cluster, &topic.target).await?;
+        let earlier = journals.of(cluster, &topic.target, made_here).await?;
+        let mut journal = match &earlier {
+            Some(earlier) => earlier.clone(),
+            None => Journal::new(source_of(plan, topic), producer),
+        };
+        (journal.producer_id, journal.producer_epoch) = (producer.id, producer.epoch);
+        if append && earlier.is_none() {
+            journal.set_bases(log_ends(cluster, topic).await?);
+        }
+        let place = journals.place(&topic.target);
+        let prepared = prepare_one(cluster, topic, configs, journal, place, &mut preparation).await?;
+        preparation.topics.push(Arc::new(prepared));
+    }
+    Ok(preparation)
+}
+
+/// Keeps the journal, and makes the changes that the topic needs.
+async fn prepare_one(
+    cluster: &Cluster,
+    topic: &TopicPlan,
+    configs: Configs,
+    mut journal: Journal,
+    (place, shared): (Place, bool),
+    preparation: &mut Preparation,
+) -> Result<Prepared, RestoreError> {
+    let changes = profile::changes(&configs, topic.needs_fillers());
+    for change in &changes {
+        journal
+            .originals
+            .entry(change.name.clone())
+            .or_insert_with(|| change.original.clone());
+    }
+    preparation.findings.extend(place.keep(cluster, &journal).await);
+    let refused = put_on(cluster, topic, &changes, preparation).await?;
+    if !refused.is_empty() {
+        journal.originals.retain(|name, _| !refused.contains(name));
+        preparation.findings.extend(place.keep(cluster, &journal).await);
+    }
+    Ok(Prepared {
+        configs,
+        place,
+        shared,
+        journal: Mutex::new(journal),
+    })
+}
+
+/// Makes the changes of the profile. One that the cluster refuses is a finding with its meaning, and a command for
+/// somebody else; their names are given back.
+async fn put_on(
+    cluster: &Cluster,
+    topic: &TopicPlan,
+    changes: &[profile::ConfigChange],
+    preparation: &mut Preparation,
+) -> Result<Vec<String>, RestoreError> {
+    let operation =
+        |change: &profile::ConfigChange| (change.name.clone(), ConfigOperation::Set(change.during.clone()));
+    match change_and_wait(cluster, &topic.target, changes.iter().map(operation).collect()).await {
+        Ok(()) => return Ok(Vec::new()),
+        Err(error) if error.is_retriable() => return Err(error.into()),
+        Err(_) => {}
+    }
+    let mut refused = Vec::new();
+    // All or nothing: one by one shows which one is refused.
+    for change in changes {
+        match change_and_wait(cluster, &topic.target, vec![operation(change)]).await {
+            Ok(()) => {}
+            Err(error) if error.is_retriable() => return Err(error.into()),
+            Err(error) => {
+                refused.push(change.name.clone());
+                preparation.findings.push(format!(
+                    "{}: the cluster does not let this user set {}={} for the time of the restore ({error}): {}",
+                    topic.target,
+                    change.name,
+                    change.during,
+                    profile::consequence(&change.name)
+                ));
+                // What only makes the work easier is nobody's task.
+                if profile::matters(&change.name) {
+                    preparation.to_do.push(commands::set_command(
+                        cluster,
+                        &topic.target,
+                        &change.name,
+                        &change.during,
+                    ));
+                }
+            }
+        }
+    }
+    Ok(refused)
+}
+
+/// What is different about a topic that exists from what it should be like.
+pub(crate) async fn differences(
+    job: &Job,
+    cluster: &Cluster,
+    topic: &TopicPlan,
+    known: Option<&KnownTopic>,
+    partitions: i32,
+    configs: &Configs,
+) -> Vec<Finding> {
+    let wishes = &job.target.topics;
+    if known.is_none() && wishes.configs.is_empty() && wishes.partitions.is_none() {
+        return Vec::new();
+    }
+    // What an unfinished restore has changed is no difference.
+    let journal = journal::read(cluster, &topic.target).await.ok().flatten();
+    let originals = journal.map(|journal| journal.originals).unwrap_or_default();
+    wish::differences(wishes, &topic.target, known, partitions, configs, &originals)
+}
+
+async fn log_ends(cluster: &Cluster, topic: &TopicPlan) -> Result<Vec<(i32, i64)>, RestoreError> {
+    let partitions: Vec<_> = topic
+        .partitions
+        .iter()
+        .map(|partition| TopicPartition::new(topic.target.as_str(), partition.partition))
+        .collect();
+    let mut ends = Vec::with_capacity(partitions.len());
+    for (partition, end) in cluster.list_offsets(&partitions, OffsetSpec::Latest).await {
+        ends.push((partition.partition, end?));
+    }
+    ends.sort_unstable();
+    Ok(ends)
+}
+
+/// Creates a topic; true where it was this process that did.
+async fn create(cluster: &Cluster, name: &str, topic: &plan::NewTopic) -> Result<bool, RestoreError> {
+    let topic = NewTopic {
+        name: name.to_owned(),
+        partitions: topic.partitions,
+        replication_factor: topic.replication_factor.unwrap_or(-1),
+        configs: topic.configs.clone().into_iter().collect(),
+    };
+    let mut made_here = true;
+    for (_, outcome) in cluster.create_topics(&[topic], false).await {
+        match outcome {
+            // Somebody was faster, or an answer was lost: the topic is there, and what is in it is looked at later.
+            Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => made_here = false,
+            outcome => outcome.map(drop)?,
+        }
+    }
+    Ok(made_here)
+}
