@@ -413,7 +413,7 @@ async fn send(
                 );
                 let job = tokio::spawn(async move {
                     let encode = move || encoding.encode(&work);
-                    cpu.run(encode).await
+                    cpu.run_first(encode).await
                 });
                 Encoded::Batches(job, pieces)
             }
