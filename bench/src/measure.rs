@@ -40,6 +40,13 @@ pub fn child(command: &mut Command) -> Result<(Cost, String)> {
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    // Read beside: a child whose output fills the pipe would wait for ever.
+    let reader = child.stdout.take().map(|mut stdout| {
+        std::thread::spawn(move || {
+            let mut output = String::new();
+            stdout.read_to_string(&mut output).map(|_| output)
+        })
+    });
     let mut memory = 0;
     let status = loop {
         memory = memory.max(peak_memory(child.id()).unwrap_or(0));
@@ -49,10 +56,11 @@ pub fn child(command: &mut Command) -> Result<(Cost, String)> {
         std::thread::sleep(LOOK);
     };
     let wall = started.elapsed().as_secs_f64();
-    let mut output = String::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut output)?;
-    }
+    let output = match reader.map(std::thread::JoinHandle::join) {
+        Some(Ok(output)) => output?,
+        Some(Err(_)) => bail!("the reader of the output panicked"),
+        None => String::new(),
+    };
     if !status.success() {
         bail!("{command:?} ended with {status}:\n{output}");
     }

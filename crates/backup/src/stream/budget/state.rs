@@ -356,9 +356,12 @@ impl State {
                 continue;
             }
             let (source, bytes) = (waiter.source, waiter.bytes);
-            let granted = self.is_starving(source)
-                || self.lives_on_reserve(source, bytes, 1)
-                || (!borrowers_wait && self.may_borrow(source, bytes));
+            // There may be thousands: behind a borrower that has to wait, only heads are looked at closer.
+            let looked_at = !borrowers_wait || self.is_head(source);
+            let granted = looked_at
+                && (self.is_starving(source)
+                    || self.lives_on_reserve(source, bytes, 1)
+                    || (!borrowers_wait && self.may_borrow(source, bytes)));
             if !granted {
                 borrowers_wait = true;
                 self.waiters.push_back(waiter);
@@ -366,6 +369,10 @@ impl State {
                 self.force(source, bytes);
             }
         }
+    }
+
+    fn is_head(&self, source: u64) -> bool {
+        self.sources.get(&source).is_some_and(|source| source.head)
     }
 
     /// True for an object that the consumer waits for and that has nothing to give.
