@@ -107,10 +107,11 @@ pub(crate) async fn begin_logs(shared: &Shared, report: &mut Report) -> Result<(
             ));
         } else if !later.is_empty() {
             findings.push(format!(
-                "{0}: its logs begin at their first records now. Brokers write that down once a minute; one that is \
+                "{}: its logs begin at their first records now. Brokers write that down once a minute; one that is \
                  killed before shows null records before them again. To be sure, look once more in a few minutes: \
-                 `kafka-restore verify -t {1} --offsets exact` shows it, and the same restore command repairs it",
-                topic.target, topic.source
+                 `kafka-restore verify --offsets exact` with the same other options shows it, and the same restore \
+                 command repairs it",
+                topic.target
             ));
         }
         report.findings.extend(findings);
