@@ -25,6 +25,9 @@ const OBJECTS: usize = 12;
 /// Stored bytes of each that are looked at.
 const HEAD_BYTES: u64 = 128 << 10;
 
+/// Records of this size are accepted whatever the memory.
+const LEAST_LARGEST_RECORD: usize = 16 << 20;
+
 /// Records of each that are looked at.
 const HEAD_RECORDS: usize = 1000;
 
@@ -51,6 +54,7 @@ pub(crate) async fn resolve(
     let looks = stream::iter(choose(topic)).map(|object| look(source, context, object));
     let (notes, timeless): (Vec<Notes>, Vec<Option<bool>>) = looks.buffered(4).unzip().await;
     let mut decoding = source.decoding.clone();
+    decoding.max_record_bytes = largest_record(decoding.max_record_bytes, context.budget.total());
     let timeless: Vec<bool> = timeless.into_iter().flatten().collect();
     let mut content = TopicContent {
         formats: Vec::new(),
@@ -68,6 +72,11 @@ pub(crate) async fn resolve(
     settle_interpretations(&notes, &mut decoding, &mut content.guesses);
     content.decoding = Arc::new(decoding);
     Ok(content)
+}
+
+/// The largest record that is accepted where memory is short: a compressed object can claim any size.
+pub fn largest_record(wanted: usize, memory: usize) -> usize {
+    wanted.min((memory / 2).max(LEAST_LARGEST_RECORD))
 }
 
 /// csv: the fields, where all objects that were looked at have the same.

@@ -4,7 +4,7 @@
 //! and estimates the rest; a *deep* look reads everything, and what it says is exact.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backup::format::{Decoding, Format};
 use backup::inventory::{
@@ -13,8 +13,8 @@ use backup::inventory::{
 use backup::layout::Grouping;
 use backup::layout::discover::Proposal;
 use backup::stream::{
-    NoteSums, OnBadRecord, OnConflict, PartitionStream, StreamContext, StreamError, StreamOptions,
-    StreamStatistics, read_alone,
+    NoteSums, OnBadRecord, OnConflict, PartitionStream, RejectSink, RejectedRecord, StreamContext,
+    StreamError, StreamOptions, StreamStatistics, read_alone,
 };
 use futures::stream::{self, StreamExt};
 use record::{RecordBlock, TopicPartition};
@@ -136,6 +136,8 @@ pub struct Content {
     pub conflicts: u64,
     /// Pieces that cannot be decoded.
     pub damaged: u64,
+    /// The first of them: object, place and what is wrong.
+    pub damage_list: Vec<String>,
     /// Objects without content.
     pub empty_objects: u64,
     /// What the decoders noted, in numbers.
@@ -276,10 +278,12 @@ async fn look(
         Depth::Deep => Arc::clone(objects),
         Depth::Sample => Arc::new(sample(objects)),
     };
+    let damages = Arc::new(Damages::default());
     let options = StreamOptions {
         // Nothing is restored here: whatever is wrong is counted, and the look goes on.
         on_conflict: OnConflict::First,
         on_bad_record: OnBadRecord::Skip,
+        rejected: Some(Arc::clone(&damages) as Arc<dyn RejectSink>),
         ..StreamOptions::new(Arc::clone(decoding))
     };
     let (statistics, error) = match partition.partition {
@@ -291,7 +295,36 @@ async fn look(
     let whole = sampled.len() == objects.len();
     let share = objects.bytes() as f64 / sampled.bytes().max(1) as f64;
     inspection.content = summarise(&statistics, whole, share);
+    inspection.content.damage_list = damages.take();
     inspection
+}
+
+/// The first pieces that cannot be decoded, in words.
+#[derive(Default)]
+struct Damages(Mutex<Vec<String>>);
+
+impl Damages {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl RejectSink for Damages {
+    fn reject(&self, rejected: RejectedRecord<'_>) -> std::io::Result<()> {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if list.len() < LISTED {
+            let place = match rejected.line {
+                Some(line) => format!("line {line} (byte {})", rejected.byte_offset),
+                None => format!("byte {}", rejected.byte_offset),
+            };
+            let rest = match rejected.rejected {
+                Some(_) => "",
+                None => "; the rest of the object cannot be read",
+            };
+            list.push(format!("{}, {place}: {}{rest}", rejected.object, rejected.reason));
+        }
+        Ok(())
+    }
 }
 
 /// The objects of one partition, as a restore reads them.
@@ -384,6 +417,7 @@ fn summarise(statistics: &StreamStatistics, whole: bool, share: f64) -> Content 
         duplicates: statistics.duplicates,
         conflicts: statistics.conflicts,
         damaged: statistics.rejected,
+        damage_list: Vec::new(),
         empty_objects: statistics.empty_objects,
         noted: sums.clone(),
         suspicions: statistics

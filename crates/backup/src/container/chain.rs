@@ -110,6 +110,14 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// Bytes of memory that the containers hold.
+    pub fn memory_bytes(&self) -> usize {
+        let layers = self.layers.iter();
+        layers
+            .map(|layer| layer.unwrap.memory_bytes() + layer.input.capacity())
+            .sum()
+    }
+
     /// The containers found so far, outermost first.
     pub fn containers(&self) -> impl Iterator<Item = Container> + '_ {
         self.layers.iter().map(|layer| layer.container)

@@ -86,6 +86,11 @@ pub trait Unwrap: Send {
     /// Says that the input has ended: an error where the container is not complete.
     fn finish(&mut self) -> Result<(), ContainerError>;
 
+    /// Bytes of memory that it holds beside a few tens of KiB: for budgets.
+    fn memory_bytes(&self) -> usize {
+        0
+    }
+
     /// Bytes behind the end of the container that mean nothing and were passed over: gzip allows zeros, as
     /// tapes and block stores leave them.
     fn padding_bytes(&self) -> u64 {

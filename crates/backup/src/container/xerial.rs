@@ -188,6 +188,10 @@ impl Unwrap for XerialSnappy {
         }
     }
 
+    fn memory_bytes(&self) -> usize {
+        self.partial.capacity() + self.pending.capacity()
+    }
+
     fn finish(&mut self) -> Result<(), ContainerError> {
         if self.partial.is_empty() && self.header_seen {
             return Ok(());

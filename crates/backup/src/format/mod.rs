@@ -332,3 +332,6 @@ mod golden_tests;
 
 #[cfg(test)]
 mod json_tests;
+
+#[cfg(test)]
+mod matrix_tests;

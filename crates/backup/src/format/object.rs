@@ -199,7 +199,9 @@ impl ObjectDecoder {
     /// Bytes of memory held beside the pushed chunks.
     pub fn memory_bytes(&self) -> usize {
         let decoder = self.decoder.as_ref();
-        self.buffer.capacity() + decoder.map_or(0, |decoder| decoder.memory_bytes())
+        self.buffer.capacity()
+            + self.chain.memory_bytes()
+            + decoder.map_or(0, |decoder| decoder.memory_bytes())
     }
 
     /// The time that [`decode`](Self::decode) has spent in containers so far.

@@ -431,7 +431,7 @@ fn csv_rows() -> impl Strategy<Value = Vec<Row>> {
 }
 
 /// The slow oracle: what the connector's plain writer does.
-fn write_csv(rows: &[Row], fields: &[Field], raw: bool) -> Vec<u8> {
+pub(super) fn write_csv(rows: &[Row], fields: &[Field], raw: bool) -> Vec<u8> {
     use base64::prelude::{BASE64_STANDARD, Engine};
     let lines: Vec<Vec<u8>> = rows
         .iter()

@@ -2,6 +2,7 @@
 //! oracle, broken bodies, and the memory budget.
 
 mod cases;
+mod crowd;
 mod damage;
 mod memory;
 mod model;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use ::restore::content::largest_record;
 use ::restore::job::{Resources, Source};
+use backup::format::Decoding;
 use backup::inventory::{self, NO_PARTITION, ObjectEntry, PartitionObjects};
 use backup::stream::{
     CpuPool, DEFAULT_REQUESTS, MemoryBudget, PartitionStream, RejectSink, StreamContext, StreamOptions,
@@ -113,6 +115,10 @@ async fn print(
     let cpu = resources.jobs.map_or_else(CpuPool::per_core, CpuPool::new)?;
     let budget = MemoryBudget::new(resources.memory);
     let stream = StreamContext::new(Arc::clone(&source.store), cpu, budget, DEFAULT_REQUESTS);
+    let decoding = Decoding {
+        max_record_bytes: largest_record(source.decoding.max_record_bytes, resources.memory),
+        ..source.decoding.clone()
+    };
     let options = StreamOptions {
         from_offset: source.records.from_offset,
         to_offset: source.records.to_offset,
@@ -121,7 +127,7 @@ async fn print(
         on_conflict: source.on_conflict,
         on_bad_record: source.on_bad_record,
         rejected: source.rejected.clone(),
-        ..StreamOptions::new(Arc::new(source.decoding.clone()))
+        ..StreamOptions::new(Arc::new(decoding))
     };
     let mut left = limit.unwrap_or(u64::MAX);
     let mut lines = Vec::new();

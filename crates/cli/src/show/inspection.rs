@@ -16,6 +16,9 @@ const SHOWN_KEYS: usize = 5;
 /// Proposals of templates that are shown.
 const SHOWN_PROPOSALS: usize = 4;
 
+/// Damaged places of a partition that are shown.
+const SHOWN_DAMAGES: usize = 5;
+
 /// Gaps of a partition that are shown.
 const SHOWN_GAPS: usize = 3;
 
@@ -171,6 +174,8 @@ fn remarks(partition: &PartitionInspection) -> Vec<String> {
         }
     }
     lines.extend(counted(content));
+    let damages = content.damage_list.iter().take(SHOWN_DAMAGES);
+    lines.extend(damages.map(|damage| format!("  {damage}")));
     lines.extend(content.suspicions.iter().cloned());
     lines
 }

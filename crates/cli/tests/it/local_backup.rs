@@ -153,3 +153,38 @@ fn a_bad_record_stops_or_is_kept() {
     let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&kept[0]).unwrap()).unwrap();
     assert_eq!(line["line"], 2);
 }
+
+#[test]
+fn inspect_names_what_is_damaged_and_where() {
+    let environment = TestEnvironment::new();
+    environment.write(
+        "backup/orders-0-0",
+        "YQ==,Yg==,0,1000\nYQ==,!!!!,1,1001\nYQ==,Yg==,2,1002",
+    );
+    let mut cut = include_bytes!("../../../../fixtures/goldens/derived-gzip-truncated/meta.json").to_vec();
+    cut.splice(0..4, [0x1f, 0x8b, 8, 0]);
+    environment.write("backup/orders-1-0.gz", cut);
+    let fields = ["--fields", "key,value,offset,timestamp"];
+    let output = environment.run(&[&["inspect", "--deep", "--from", "backup"][..], &fields].concat());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("orders-0-0, line 2 (byte"), "{said}");
+    assert!(said.contains("orders-1-0.gz, byte"), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn an_object_that_unwraps_to_far_more_than_memory_is_refused() {
+    let environment = TestEnvironment::new();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let zeros = vec![b'A'; 1 << 20];
+    (0..80).for_each(|_| std::io::Write::write_all(&mut encoder, &zeros).unwrap());
+    environment.write("backup/orders-0-0.gz", encoder.finish().unwrap());
+    let small = ["--memory", "16MiB", "--fields", "key,value,offset,timestamp"];
+    let output = environment.run(&[&["cat", "--from", "backup", "-t", "orders"][..], &small].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("orders-0-0.gz") && said.contains("16777216 bytes"),
+        "{said}"
+    );
+}
