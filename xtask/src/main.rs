@@ -1,4 +1,5 @@
-//! What a person types: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask goldens PATH`, `cargo xtask bench`.
+//! What a person types: `cargo xtask quickstart`, `cargo xtask test`, `cargo xtask goldens PATH`, `cargo xtask bench`,
+//! `cargo xtask soak`.
 //!
 //! Each command is one file with its `Args` and one `run`. Everything they start (brokers, emulators) they end. What
 //! tests share with them lies in `testkit`.
@@ -8,6 +9,7 @@ mod goldens;
 mod project;
 mod quickstart;
 mod say;
+mod soak;
 mod storage;
 mod test;
 mod verdict;
@@ -30,6 +32,7 @@ enum Task {
     Test(test::Args),
     Goldens(goldens::Args),
     Bench(bench::Args),
+    Soak(soak::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Goldens(arguments) => goldens::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
     };
     match result {
         Ok(code) => code,

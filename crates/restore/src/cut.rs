@@ -75,6 +75,8 @@ pub enum Gaps {
     Step,
     /// Null-key records inside the batches, for topics whose log cleaner removes them later.
     Fill,
+    /// Records inside the batches that consumers pass over.
+    Hide,
 }
 
 /// The most offsets of one batch: brokers keep an object per record while they check it.
@@ -125,7 +127,7 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
         while start < block.len() {
             let end = match self.gaps {
                 Gaps::Close => block.len(),
-                Gaps::Step | Gaps::Fill => end_of_run(&block, start..block.len()),
+                Gaps::Step | Gaps::Fill | Gaps::Hide => end_of_run(&block, start..block.len()),
             };
             let first = block.get(start).offset;
             if first > self.expected {
@@ -138,8 +140,11 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
     }
 
     /// Takes what is left, up to `end` (the source offset behind the last one that is to exist) where it is given. What
-    /// is missing at the end is always a step of its own: the log cleaner never gets to fillers there.
+    /// is missing at the end is a step of its own even where gaps are filled: the log cleaner never gets to fillers there.
     pub fn finish(&mut self, end: Option<i64>, steps: &mut Vec<Step<B>>) {
+        if let Some(end) = end.filter(|end| *end > self.expected && self.gaps == Gaps::Hide) {
+            self.gap(end, steps);
+        }
         self.close_batch(steps);
         if let Some(end) = end.filter(|end| *end > self.expected && self.gaps != Gaps::Close) {
             steps.push(Step::Gap {
@@ -192,9 +197,9 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
                     count: next - self.expected,
                 });
             }
-            Gaps::Fill => {
+            Gaps::Fill | Gaps::Hide => {
                 let mut first = self.expected;
-                let rolls = self.roll_before == Some(next);
+                let rolls = self.gaps == Gaps::Fill && self.roll_before == Some(next);
                 let end = if rolls { next - 1 } else { next };
                 while first < end {
                     let count = (end - first).min(MAX_BATCH_OFFSETS - self.offsets);
@@ -358,10 +363,10 @@ mod tests {
             blocks in prop::collection::vec(prop::collection::vec(1i64..5, 1..9), 1..6),
             batch_bytes in 1usize..200,
             first in 0i64..4,
-            mode in 0usize..3,
+            mode in 0usize..4,
             roll in prop::option::of(0i64..40),
         ) {
-            let gaps = [Gaps::Close, Gaps::Step, Gaps::Fill][mode];
+            let gaps = [Gaps::Close, Gaps::Step, Gaps::Fill, Gaps::Hide][mode];
             let (mut next, mut records, mut steps) = (first, Vec::new(), Vec::new());
             let mut cutter = Cutter::new(gaps, 0).rolling_before(roll);
             for distances in blocks {

@@ -31,6 +31,8 @@ pub(crate) struct Encoding {
     /// Grows where a record is met that needs more.
     max_bytes: AtomicUsize,
     target_bytes: usize,
+    /// Fillers are records that consumers pass over.
+    hides: bool,
     buffers: BufferPool,
     /// Encoders that nobody uses, with the largest batch that each makes.
     idle: Mutex<Vec<(usize, BatchEncoder)>>,
@@ -41,9 +43,11 @@ pub(crate) struct Encoding {
 }
 
 impl Encoding {
-    /// Batches of about `target_bytes` and never more than `max_bytes` as they are sent.
+    /// Batches of about `target_bytes` and never more than `max_bytes` as they are sent. With `hides`, which goes without
+    /// compression only, fillers are records that consumers pass over.
     pub(crate) fn new(
         compression: Compression,
+        hides: bool,
         target_bytes: usize,
         max_bytes: usize,
         buffers: &BufferPool,
@@ -53,6 +57,7 @@ impl Encoding {
             compression,
             max_bytes: AtomicUsize::new(max_bytes),
             target_bytes: target_bytes.min(max_bytes),
+            hides,
             buffers: buffers.clone(),
             idle: Mutex::new(Vec::new()),
             uncompressed: AtomicU64::new(0),
@@ -104,7 +109,7 @@ impl Encoding {
     fn encode_all(&self, pieces: &[Piece], batches: &mut Vec<EncodedBatch>) -> Result<(), EncodeError> {
         let started = Instant::now();
         let (limit, mut encoder) = self.take_encoder()?;
-        let encoded = encode_into(&mut encoder, pieces, batches);
+        let encoded = encode_into(&mut encoder, pieces, self.hides, batches);
         // An encoder refuses a record without having taken anything of it; so what it holds is a batch.
         batches.extend(encoder.finish()?);
         encoded?;
@@ -156,8 +161,13 @@ impl Encoding {
 fn encode_into(
     encoder: &mut BatchEncoder,
     pieces: &[Piece],
+    hides: bool,
     batches: &mut Vec<EncodedBatch>,
 ) -> Result<(), EncodeError> {
+    let filler = |encoder: &mut BatchEncoder, offset: i64| match hides {
+        true => encoder.append_hidden(offset, FILLER_TIMESTAMP),
+        false => encoder.append_filler(offset, FILLER_TIMESTAMP),
+    };
     for piece in pieces {
         match piece {
             Piece::Records(block, range) => {
@@ -171,9 +181,9 @@ fn encode_into(
             }
             Piece::Filler { first, count } => {
                 for offset in *first..first + count {
-                    if encoder.append_filler(offset, FILLER_TIMESTAMP)? == Append::Full {
+                    if filler(encoder, offset)? == Append::Full {
                         batches.extend(encoder.finish()?);
-                        let _ = encoder.append_filler(offset, FILLER_TIMESTAMP)?;
+                        let _ = filler(encoder, offset)?;
                     }
                 }
             }

@@ -324,7 +324,14 @@ async fn shape(shared: &Shared, topic: &TopicPlan, prepared: &Prepared) -> Resul
         {
             (Gaps::Fill, GapMethod::None)
         }
-        (true, true) => (Gaps::Fill, gaps::probe(&shared.cluster, &topic.target).await?),
+        (true, true) => (
+            Gaps::Fill,
+            gaps::probe(&shared.cluster, &topic.target, false).await?,
+        ),
+        (true, false) if topic.gaps == Some(GapMethod::Hidden) => {
+            check_recompression(shared, topic).await?;
+            (Gaps::Hide, GapMethod::Hidden)
+        }
         (true, false) => (Gaps::Step, topic.gaps.unwrap_or(GapMethod::Markers)),
     };
     Ok(Shape {
@@ -335,6 +342,23 @@ async fn shape(shared: &Shared, topic: &TopicPlan, prepared: &Prepared) -> Resul
             prepared.original("segment.bytes").await,
         )),
     })
+}
+
+/// Hidden records live in batches that are stored as they are sent.
+async fn check_recompression(shared: &Shared, topic: &TopicPlan) -> Result<(), RestoreError> {
+    let configs = topics::configs(&shared.cluster, &topic.target).await?;
+    let codec = configs
+        .get("compression.type")
+        .map(|config| config.value.as_str());
+    match codec {
+        None | Some("producer" | "uncompressed") => Ok(()),
+        Some(codec) => Err(RestoreError::Refused(format!(
+            "{0}: its compression.type is {codec} and could not be changed for the time of the restore; brokers would \
+             compress hidden records anew and so make them visible. Grant AlterConfigs on the topic, or set \
+             compression.type=producer",
+            topic.target
+        ))),
+    }
 }
 
 fn task(
@@ -356,6 +380,7 @@ fn task(
         gaps: shape.gaps,
         gap_filler: shape.filler.share(),
         segments: Arc::clone(&shape.segments),
+        log_start: partition.log_start,
         log_end: partition.log_end,
         append: job.target.append,
         // What earlier runs have written was not read back by them.
@@ -394,6 +419,7 @@ fn encoding(
     let config = |name: &str| configs.get(name).map(|config| config.value.as_str());
     let own = own_compression.as_deref().or(config("compression.type"));
     let compression = match (job.target.compression, own) {
+        _ if gaps == Gaps::Hide => Compression::None,
         (Some(compression), _) => compression,
         // Fillers between records are many and all alike.
         (None, None | Some("producer")) if gaps == Gaps::Fill => Compression::Zstd,
@@ -409,6 +435,7 @@ fn encoding(
         .unwrap_or(1_048_588);
     Ok(Arc::new(Encoding::new(
         compression,
+        gaps == Gaps::Hide,
         job.target.batch_bytes,
         max_bytes,
         buffers,

@@ -164,6 +164,8 @@ pub struct Target {
     pub offsets: OffsetMode,
     /// What exact offsets may cost.
     pub exact_limit: ExactLimit,
+    /// Gaps may be filled with records that consumers pass over, where nothing else is permitted.
+    pub hidden_records: bool,
     /// The target may hold other records, and ours come behind them.
     pub append: bool,
     /// All that stands in the target is compared before anything is added, not only its end.
@@ -190,6 +192,7 @@ impl Target {
             rename: BTreeMap::new(),
             offsets: OffsetMode::default(),
             exact_limit: ExactLimit::default(),
+            hidden_records: false,
             append: false,
             verify_existing: false,
             verify: false,

@@ -46,7 +46,7 @@ pub struct Journal {
     /// The original value of everything that is other while restoring; none where the brokers' default held.
     #[serde(rename = "cfg", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub originals: BTreeMap<String, Option<String>>,
-    /// Where the log ended before the first record of this restore, by partition, where that is not 0.
+    /// Where the log ended before the first record of this restore, by partition, where that is known.
     #[serde(rename = "base", default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<Base>,
 }
@@ -170,22 +170,51 @@ impl Journal {
         }
     }
 
-    /// Where the partition's log ended before the first record of this restore.
-    pub fn base(&self, partition: i32) -> i64 {
+    /// Where the partition's log ended before the first record of this restore; `None` where it held something then,
+    /// and nobody said that records may come behind it.
+    pub fn base(&self, partition: i32) -> Option<i64> {
         let found = self
             .bases
             .iter()
-            .find(|base| partition >= base.first && partition - base.first < base.count);
-        found.map_or(0, |base| base.offset)
+            .find(|base| partition >= base.first && partition < base.first.saturating_add(base.count));
+        found.map(|base| base.offset)
     }
 
-    /// Notes where the logs of partitions 0, 1, 2 and so on end before the first record.
+    /// Adds what is known of one more partition, or replaces it.
+    pub fn set_base(&mut self, partition: i32, offset: i64) {
+        let mut bases = vec![Base {
+            first: partition,
+            count: 1,
+            offset,
+        }];
+        for base in self.bases.drain(..) {
+            let end = base.first.saturating_add(base.count);
+            for (first, end) in [
+                (base.first, end.min(partition)),
+                (base.first.max(partition.saturating_add(1)), end),
+            ] {
+                if first < end {
+                    bases.push(Base {
+                        first,
+                        count: end - first,
+                        ..base
+                    });
+                }
+            }
+        }
+        bases.sort_unstable_by_key(|base| base.first);
+        bases.dedup_by(|next, base| {
+            let follows = base.offset == next.offset && base.first.saturating_add(base.count) == next.first;
+            base.count = base.count.saturating_add(if follows { next.count } else { 0 });
+            follows
+        });
+        self.bases = bases;
+    }
+
+    /// Notes where the logs of some partitions, in ascending order, end before the first record.
     pub fn set_bases(&mut self, ends: impl IntoIterator<Item = (i32, i64)>) {
         self.bases.clear();
         for (partition, offset) in ends {
-            if offset == 0 {
-                continue;
-            }
             match self.bases.last_mut() {
                 Some(last) if last.offset == offset && last.first + last.count == partition => {
                     last.count += 1
@@ -408,15 +437,18 @@ mod tests {
     #[test]
     fn it_is_compact_and_comes_back() {
         let mut journal = journal();
-        journal.set_bases([(0, 0), (1, 7), (2, 7), (3, 7), (4, 8), (6, 8)]);
+        journal.set_bases([(0, 0), (1, 7), (2, 7), (4, 8), (6, 8)]);
+        journal.set_base(3, 7);
         let text = journal.to_text("orders").unwrap();
         assert_eq!(
             text,
-            r#"{"v":1,"at":"2026-11-23T01:02:03Z","from":"gs://bucket: orders","pid":4711,"ep":3,"cfg":{"retention.bytes":null,"retention.ms":"604800000"},"base":[[1,3,7],[4,1,8],[6,1,8]]}"#
+            r#"{"v":1,"at":"2026-11-23T01:02:03Z","from":"gs://bucket: orders","pid":4711,"ep":3,"cfg":{"retention.bytes":null,"retention.ms":"604800000"},"base":[[0,1,0],[1,3,7],[4,1,8],[6,1,8]]}"#
         );
         assert_eq!(Journal::from_text("orders", &text).unwrap(), journal);
-        let bases: Vec<i64> = (0..8).map(|partition| journal.base(partition)).collect();
-        assert_eq!(bases, [0, 7, 7, 7, 8, 0, 8, 0]);
+        let bases: Vec<i64> = (0..8)
+            .map(|partition| journal.base(partition).unwrap_or(-1))
+            .collect();
+        assert_eq!(bases, [0, 7, 7, 7, 8, -1, 8, -1]);
     }
 
     #[test]

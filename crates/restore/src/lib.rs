@@ -9,6 +9,7 @@
 //! `writer`, puts them behind each other in the target. `lockstep` compares what stands
 //! there with the backup. [`exact`](mod@exact) is what original offsets need beside that.
 
+mod cleaned;
 pub mod compare;
 mod configure;
 pub mod content;
@@ -35,6 +36,7 @@ pub mod plan;
 pub mod profile;
 pub mod progress;
 pub mod report;
+mod sample;
 pub mod shard;
 mod shared;
 pub mod snapshot;

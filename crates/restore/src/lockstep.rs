@@ -4,6 +4,7 @@ use backup::stream::PartitionStream;
 use kafka::fetch::PartitionFetcher;
 use record::RecordRef;
 
+use crate::cleaned::Cleaned;
 use crate::compare::{
     BlockSource, Cursor, Difference, DifferenceKind, Tolerance, content_difference, difference, is_filler,
 };
@@ -31,8 +32,17 @@ pub(crate) struct Lockstep<B: BlockSource = PartitionStream, T: BlockSource = Pa
     passed: i64,
     /// Where those went, for [`Placement::From`].
     offsets: OffsetMap,
-    /// The target's log cleaner may have dropped records.
-    cleaned_target: bool,
+    missing: Missing,
+}
+
+/// What it means that the target lacks a record of the backup.
+enum Missing {
+    /// A difference.
+    Difference,
+    /// The log cleaner has dropped it.
+    Cleaned,
+    /// That depends on the records behind it.
+    Judged(Cleaned),
 }
 
 /// What a walk saw.
@@ -58,14 +68,38 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
             tolerance,
             passed: 0,
             offsets: OffsetMap::new(),
-            cleaned_target: false,
+            missing: Missing::Difference,
         }
     }
 
     /// Takes records that the target lacks for dropped by its log cleaner, rather than as differences.
     pub(crate) fn with_cleaned_target(self) -> Self {
         Self {
-            cleaned_target: true,
+            missing: Missing::Cleaned,
+            ..self
+        }
+    }
+
+    /// Asks `cleaned` about records that the target lacks.
+    pub(crate) fn judged_by(self, cleaned: Cleaned) -> Self {
+        Self {
+            missing: Missing::Judged(cleaned),
+            ..self
+        }
+    }
+
+    /// What the log cleaner has dropped, and what is lost, where that was asked.
+    pub(crate) fn take_cleaned(&mut self) -> Option<Cleaned> {
+        match std::mem::replace(&mut self.missing, Missing::Difference) {
+            Missing::Judged(cleaned) => Some(cleaned),
+            Missing::Difference | Missing::Cleaned => None,
+        }
+    }
+
+    /// Goes on with another part of the target, which lies behind the one so far.
+    pub(crate) fn with_target(self, target: T) -> Self {
+        Self {
+            target: Cursor::new(target),
             ..self
         }
     }
@@ -109,6 +143,11 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
             let found_difference = match (expected, found) {
                 (None, None) => break,
                 (Some(expected), Some(found)) if expected == found => {
+                    if let (Missing::Judged(cleaned), Some(record)) =
+                        (&mut self.missing, self.backup.current())
+                    {
+                        let _ = cleaned.see(record, expected, false);
+                    }
                     let found = match (self.backup.current(), self.target.current()) {
                         (Some(backup), Some(target)) => content_difference(backup, target, self.tolerance),
                         _ => None,
@@ -119,12 +158,15 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
                     found
                 }
                 (Some(expected), found) if found.is_none_or(|found| found > expected) => {
-                    let found = difference(DifferenceKind::Missing, self.backup.current(), None);
-                    self.pass();
-                    (!self.cleaned_target).then_some(Difference {
+                    let found = self.is_difference(expected).then(|| Difference {
                         target_offset: Some(expected),
-                        ..found
-                    })
+                        ..difference(DifferenceKind::Missing, self.backup.current(), None)
+                    });
+                    self.pass();
+                    if self.is_overflown() {
+                        return Ok(walk);
+                    }
+                    found
                 }
                 _ => {
                     let target = self.target.current();
@@ -149,6 +191,19 @@ impl<B: BlockSource, T: BlockSource> Lockstep<B, T> {
         }
         on_step(unreported);
         Ok(walk)
+    }
+
+    /// True where it is a difference that the target lacks the current record of the backup.
+    fn is_difference(&mut self, expected: i64) -> bool {
+        match (&mut self.missing, self.backup.current()) {
+            (Missing::Difference, _) => true,
+            (Missing::Judged(cleaned), Some(record)) => !cleaned.see(record, expected, true),
+            (Missing::Cleaned | Missing::Judged(_), _) => false,
+        }
+    }
+
+    fn is_overflown(&self) -> bool {
+        matches!(&self.missing, Missing::Judged(cleaned) if cleaned.is_overflown())
     }
 
     /// Records of the backup that were passed.

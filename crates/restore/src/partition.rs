@@ -51,14 +51,17 @@ pub(crate) struct PartitionTask {
     pub(crate) gap_filler: GapFiller,
     /// Makes the log cleaner's work possible, where gaps are filled for it.
     pub(crate) segments: Arc<SmallSegments>,
+    /// The source's log start, where it is known and there are no records.
+    pub(crate) log_start: Option<i64>,
     /// The source's log end, where it is known: the offset behind everything that the target is to have, in exact mode.
     pub(crate) log_end: Option<i64>,
+    /// Records may come behind others.
     pub(crate) append: bool,
     pub(crate) verify_existing: bool,
     /// What was written is read back and compared.
     pub(crate) verify: bool,
     pub(crate) tolerance: Tolerance,
-    /// The topic, whose limit on the size of batches may have to be raised.
+    /// The topic, which knows where this restore began, and whose limit on the size of batches may have to be raised.
     pub(crate) topic: Arc<Prepared>,
     pub(crate) encoding: Arc<Encoding>,
 }
@@ -237,7 +240,14 @@ struct Start {
 
 /// Holds what stands in the target against the backup and finds the place behind it.
 async fn begin(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<Start, RestoreError> {
-    let mut start = Start {
+    match task.exact {
+        true => begin_exact(shared, task, log).await,
+        false => begin_contiguous(shared, task, log).await,
+    }
+}
+
+fn nothing_yet(shared: &Shared, task: &PartitionTask, log: &Log) -> Start {
+    Start {
         rest: None,
         stream: task.stream(shared, None),
         expected: log.end,
@@ -246,67 +256,137 @@ async fn begin(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<Start
         first_timestamp: None,
         last_run: None,
         offsets: OffsetMap::new(),
-    };
-    let is_new = log.start == log.end && (log.end == 0 || !task.exact) || task.append;
-    if task.exact {
-        if task.gaps == Gaps::Fill {
-            start.last_run = exact::last_run(shared, task).await?;
-        }
-        // The first block says where the log begins; a fresh restore goes on with it.
-        let first = start.stream.next().await?.map(Arc::new);
-        let record = first.as_ref().and_then(|block| block.first());
-        start.first = record.map(|record| record.offset).or(task.log_end);
-        start.first_timestamp = record.map(|record| record.timestamp);
-        if is_new {
-            start.rest = first.map(|block| (block, 0));
-        } else {
-            // Its memory is needed for the comparison.
-            drop(first);
-            start.stream = task.stream(shared, None);
-        }
     }
-    if is_new {
+}
+
+async fn begin_exact(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<Start, RestoreError> {
+    let mut start = nothing_yet(shared, task, log);
+    if task.gaps == Gaps::Fill {
+        start.last_run = exact::last_run(shared, task).await?;
+    }
+    // The first block says where the log begins; a fresh restore goes on with it.
+    let first = start.stream.next().await?.map(Arc::new);
+    let record = first.as_ref().and_then(|block| block.first());
+    start.first = record
+        .map(|record| record.offset)
+        .or(task.log_start)
+        .or(task.log_end);
+    start.first_timestamp = record.map(|record| record.timestamp);
+    if log.end == 0 {
+        start.rest = first.map(|block| (block, 0));
         return Ok(start);
     }
-    let compared_from = if task.verify_existing {
-        log.start
-    } else {
-        log.start.max(log.end - COMPARED_BEFORE_RESUME)
-    };
-    let (placement, backup) = if task.exact {
-        (Placement::Exact, task.stream(shared, Some(compared_from)))
-    } else {
-        (Placement::From(0), task.stream(shared, None))
-    };
-    let fetcher = PartitionFetcher::new(
-        shared.cluster.clone(),
-        task.target.clone(),
-        compared_from,
-        log.end,
-        Isolation::ReadUncommitted,
-    );
-    let mut lockstep = Lockstep::new(backup, fetcher, placement, task.tolerance);
+    // Its memory is needed for the comparison.
+    drop(first);
+    let from = compared_from(task, log, 0);
+    let backup = task.stream(shared, Some(from));
+    let mut lockstep = lockstep(shared, task, log, backup, Placement::Exact, from);
     if task.gaps == Gaps::Fill {
         lockstep = lockstep.with_cleaned_target();
     }
-    let walk = lockstep.walk(compared_from, log.end, 1, |_| {}).await?;
-    let foreign = |difference: String| RestoreError::Foreign {
-        partition: task.target.clone(),
-        difference,
-    };
-    if let Some(difference) = walk.differences.first() {
-        return Err(foreign(difference.to_string()));
-    }
-    if !task.exact && lockstep.passed() < log.end {
-        let more = log.end - lockstep.passed();
-        return Err(foreign(format!("it holds {more} more records than the backup")));
-    }
-    if !task.records.is_latest() {
-        start.offsets = lockstep.take_offsets();
+    if let Some(difference) = lockstep.walk(from, log.end, 1, |_| {}).await?.differences.first() {
+        return Err(foreign(task, difference.to_string()));
     }
     (start.rest, start.stream) = lockstep.into_backup().into_rest();
     start.resumed = true;
     Ok(start)
+}
+
+async fn begin_contiguous(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<Start, RestoreError> {
+    let number = task.target.partition;
+    let known = task.topic.base(number).await;
+    let base = match known {
+        Some(base) => base,
+        // Whatever it held was deleted before this restore began.
+        None if log.start == log.end => {
+            begins_here(shared, task, log).await?;
+            log.end
+        }
+        None => 0,
+    };
+    if log.end == base {
+        return Ok(nothing_yet(shared, task, log));
+    }
+    if log.end < base {
+        return Err(foreign(
+            task,
+            format!(
+                "its log ends at {}, before {base}, where this restore began",
+                log.end
+            ),
+        ));
+    }
+    let mut start = nothing_yet(shared, task, log);
+    let from = compared_from(task, log, base);
+    let backup = task.stream(shared, None);
+    let mut lockstep = lockstep(shared, task, log, backup, Placement::From(base), from);
+    let walk = lockstep.walk(from, log.end, 1, |_| {}).await?;
+    let more = log.end - base - lockstep.passed();
+    let difference = match walk.differences.first() {
+        Some(difference) => Some(difference.to_string()),
+        None if more > 0 => Some(format!("it holds {more} more records than the backup")),
+        None => None,
+    };
+    match difference {
+        // What was there when the restore began was not ours, and now somebody says that it may stay.
+        Some(_) if task.append && known.is_none() => {
+            begins_here(shared, task, log).await?;
+            Ok(nothing_yet(shared, task, log))
+        }
+        Some(difference) if base > 0 => Err(foreign(
+            task,
+            format!("behind offset {base}, where this restore began, {difference}"),
+        )),
+        Some(difference) => Err(foreign(task, difference)),
+        None => {
+            if !task.records.is_latest() {
+                start.offsets = lockstep.take_offsets();
+            }
+            (start.rest, start.stream) = lockstep.into_backup().into_rest();
+            start.resumed = true;
+            Ok(start)
+        }
+    }
+}
+
+/// Notes that this restore begins at the log's end as it is now.
+async fn begins_here(shared: &Shared, task: &PartitionTask, log: &Log) -> Result<(), RestoreError> {
+    let number = task.target.partition;
+    let kept = task.topic.set_base(&shared.cluster, number, log.end).await;
+    // Without --append the next run refuses to go on, and nothing is written twice.
+    if task.append { kept } else { Ok(()) }
+}
+
+fn compared_from(task: &PartitionTask, log: &Log, base: i64) -> i64 {
+    match task.verify_existing {
+        true => log.start.max(base),
+        false => log.start.max(base).max(log.end - COMPARED_BEFORE_RESUME),
+    }
+}
+
+fn lockstep(
+    shared: &Shared,
+    task: &PartitionTask,
+    log: &Log,
+    backup: PartitionStream,
+    placement: Placement,
+    from: i64,
+) -> Lockstep {
+    let fetcher = PartitionFetcher::new(
+        shared.cluster.clone(),
+        task.target.clone(),
+        from,
+        log.end,
+        Isolation::ReadUncommitted,
+    );
+    Lockstep::new(backup, fetcher, placement, task.tolerance)
+}
+
+fn foreign(task: &PartitionTask, difference: String) -> RestoreError {
+    RestoreError::Foreign {
+        partition: task.target.clone(),
+        difference,
+    }
 }
 
 /// What the reader hands to the writer, in order.

@@ -104,6 +104,8 @@ pub struct TopicPlan {
     pub latest: Option<LatestState>,
     /// How offsets between records that have none are stepped over where offsets are exact.
     pub gaps: Option<GapMethod>,
+    /// Where the rates come from by which the costs are estimated, in words.
+    pub cost_basis: Option<String>,
     /// Each partition with objects, ascending.
     pub partitions: Vec<PartitionPlan>,
 }
@@ -136,7 +138,9 @@ pub struct PartitionPlan {
     pub target_start: i64,
     /// The offset behind the last one of the target's log.
     pub target_end: i64,
-    /// The source's log end, where something else than the objects tells it: up to there offsets are exact too.
+    /// The source's log start, where a snapshot tells it and no record does.
+    pub log_start: Option<i64>,
+    /// The source's log end, where a snapshot tells it: up to there offsets are exact too.
     pub log_end: Option<i64>,
     /// What its objects hold, where that was looked at.
     pub survey: Option<Survey>,
@@ -147,7 +151,9 @@ pub struct PartitionPlan {
 impl TopicPlan {
     /// True where offsets before the first record will be filled and cut off.
     pub(crate) fn needs_fillers(&self) -> bool {
-        let missing = |partition: &PartitionPlan| partition.first_start_offset > Some(partition.target_end);
+        let missing = |partition: &PartitionPlan| {
+            partition.first_start_offset.or(partition.log_start) > Some(partition.target_end)
+        };
         self.exact && self.partitions.iter().any(missing)
     }
 }
@@ -174,14 +180,13 @@ impl RestorePlan {
 impl RestorePlan {
     /// The objects of a partition of the plan.
     pub(crate) fn objects(&self, topic: &str, partition: i32) -> Result<Arc<PartitionObjects>, RestoreError> {
-        let objects = self
-            .inventory
-            .topics
-            .get(topic)
-            .and_then(|topic| topic.partitions.get(&partition));
-        let objects = objects.map(Arc::clone);
-        objects
-            .ok_or_else(|| RestoreError::Internal(format!("partition {partition} of {topic} is not listed")))
+        let listed = self.inventory.topics.get(topic);
+        let listed = listed.ok_or_else(|| RestoreError::Internal(format!("topic {topic} is not listed")))?;
+        // A partition that only a snapshot knows has none.
+        Ok(match listed.partitions.get(&partition) {
+            Some(objects) => Arc::clone(objects),
+            None => Arc::new(PartitionObjects::from_list([])),
+        })
     }
 
     /// Where the records of a partition of the plan come from.
@@ -211,10 +216,21 @@ pub async fn plan(job: &Job, progress: &dyn Progress) -> Result<RestorePlan, Res
     examine(job, &cluster, &mut plan, progress).await?;
     if plan.refusal().is_none() {
         exact::decide(job, &cluster, &mut plan).await?;
+        for topic in plan.topics.iter_mut().filter(|topic| !topic.exact) {
+            forget_logs(topic);
+        }
         exact::check(job, &cluster, &mut plan).await?;
     }
     // Last: what a topic must be like does not depend on who restores which part of it.
     if let Some(shard) = job.resources.shard {
+        if job.target.append && shard.count > 1 {
+            plan.findings.push(Finding {
+                severity: Severity::Error,
+                message: "--append cannot be split between processes with --shard: they would not know of each other \
+                          where the logs ended before, which an interrupted run needs in order to go on"
+                    .to_owned(),
+            });
+        }
         shard::keep(&mut plan, shard);
     }
     Ok(plan)
@@ -252,6 +268,7 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
             offsets_reason: "as asked".to_owned(),
             latest: (source.latest_state && latest::is_latest(found)).then(LatestState::default),
             gaps: None,
+            cost_basis: None,
             partitions: found
                 .partitions
                 .iter()
@@ -394,6 +411,7 @@ async fn examine(
                 &mut plan.findings,
             );
             let count = topic.create.as_ref().map(|new| new.partitions);
+            know_logs(job, topic, known.get(&topic.source), count.unwrap_or(0));
             if let Some(count) = count.filter(|_| is_latest && ready) {
                 latest::settle(job, plan, index, count, progress).await?;
             }
@@ -411,6 +429,7 @@ async fn examine(
             .or(known.get(&topic.source).map(|known| known.partitions));
         plan_partitions(job, topic, count, needed, wished, &mut plan.findings);
         let planned = topic.add_partitions.unwrap_or(count);
+        know_logs(job, topic, known.get(&topic.source), planned);
         let configs = topics::configs(cluster, &topic.target).await?;
         let differences =
             topics::differences(job, cluster, topic, known.get(&topic.source), planned, &configs).await;
@@ -430,6 +449,43 @@ async fn examine(
         }
     }
     Ok(())
+}
+
+/// Notes where the source's logs ended, and adds those of its partitions that left no objects, where original offsets are
+/// wanted and nothing is left out behind them.
+fn know_logs(job: &Job, topic: &mut TopicPlan, known: Option<&KnownTopic>, count: i32) {
+    let (records, selection) = (&job.source.records, &job.source.selection);
+    let is_cut = records.to_offset.is_some() || records.from_time.is_some() || records.to_time.is_some();
+    if job.target.offsets == OffsetMode::Map || job.target.append || job.source.latest_state || is_cut {
+        return;
+    }
+    let logs = known.map_or(&[][..], |known| &known.logs[..]);
+    for (number, log) in (0..count).zip(logs) {
+        let Some((start, end)) = log.filter(|(start, end)| *end > 0 && (0..=*end).contains(start)) else {
+            continue;
+        };
+        let found = topic.partitions.iter_mut().find(|plan| plan.partition == number);
+        match found {
+            Some(partition) => partition.log_end = Some(end),
+            None if !selection.has_partition(Some(number)) || records.from_offset.is_some() => {}
+            None => topic.partitions.push(PartitionPlan {
+                log_start: Some(start),
+                log_end: Some(end),
+                ..partition_plan(number, &Arc::new(PartitionObjects::from_list([])))
+            }),
+        }
+    }
+    topic.partitions.sort_by_key(|partition| partition.partition);
+}
+
+/// Contiguous offsets have nothing to do with where the source's logs ended.
+fn forget_logs(topic: &mut TopicPlan) {
+    topic
+        .partitions
+        .retain(|partition| partition.objects > 0 || partition.log_end.is_none());
+    for partition in &mut topic.partitions {
+        partition.log_end = None;
+    }
 }
 
 fn plan_creation<'a>(
@@ -502,6 +558,7 @@ fn partition_plan(partition: i32, objects: &Arc<PartitionObjects>) -> PartitionP
         last_start_offset: last.and_then(|last| objects.start_offset(last)),
         target_start: 0,
         target_end: 0,
+        log_start: None,
         log_end: None,
         survey: None,
         cost: None,

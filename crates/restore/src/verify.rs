@@ -3,28 +3,35 @@
 //! Not a count: the backup's stream and what consumers get from the target are walked in lockstep, all partitions
 //! side by side, and every field of every record is compared, as far as the backup's format can tell.
 
+mod partition;
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use backup::inventory::NO_PARTITION;
-use backup::stream::PartitionStream;
 use futures::stream::{self, StreamExt};
-use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
-use kafka::fetch::{Isolation, PartitionFetcher};
-use record::TopicPartition;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::compare::{Difference, Tolerance};
+use crate::compare::Difference;
 use crate::error::RestoreError;
-use crate::execute::{stream_context, stream_options};
-use crate::job::{Job, OffsetMode};
+use crate::execute::stream_context;
+use crate::job::Job;
 use crate::latest;
-use crate::lockstep::{Lockstep, Placement};
 use crate::plan::{PartitionPlan, RestorePlan, TopicPlan, list_topics};
 use crate::progress::{Event, Phase, Progress};
 use crate::shared::{Counters, Ticker, Totals};
+use partition::Comparing;
+
+/// How thoroughly to compare.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Depth {
+    /// The differences of each partition that are kept; all are counted.
+    pub limit: usize,
+    /// The share of each partition's offsets that is compared, from 0 to 1; `None` is everything.
+    pub sample: Option<f64>,
+}
 
 /// The version of the report's schema.
 pub const VERIFY_VERSION: u32 = 1;
@@ -61,8 +68,35 @@ pub struct PartitionVerdict {
     /// the log begins too early, between records where the log cleaner has not been there yet.
     #[serde(default)]
     pub fillers: u64,
+    /// Compacted topics: records that the log cleaner has dropped as it should, because a newer record of the same key
+    /// lies behind them, because they were tombstones, or because they had no key.
+    #[serde(default)]
+    pub cleaned: u64,
+    /// Compacted topics, of a sample: records that are not there, which may be the log cleaner's work or a loss. Only a
+    /// comparison of everything tells.
+    #[serde(default)]
+    pub unproven: u64,
+    /// What was looked at, where that is not everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
     /// Why the partition could not be compared to its end.
     pub error: Option<String>,
+}
+
+/// The part of a partition that a sample has looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Stretches of target offsets, first and last one each, ascending. The last stretch has gone on to the end of both
+    /// sides.
+    pub stretches: Vec<(i64, i64)>,
+}
+
+impl Sample {
+    /// The offsets in all stretches.
+    pub fn offsets(&self) -> u64 {
+        let length = |(first, last): &(i64, i64)| (last - first + 1).unsigned_abs();
+        self.stretches.iter().map(length).sum()
+    }
 }
 
 impl VerifyReport {
@@ -79,10 +113,10 @@ impl VerifyReport {
     }
 }
 
-/// Compares everything that `job` selects with its target; keeps `limit` differences of each partition.
+/// Compares everything that `job` selects, or a sample of it, with its target.
 pub async fn verify(
     job: &Job,
-    limit: usize,
+    depth: Depth,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 ) -> Result<VerifyReport, RestoreError> {
@@ -98,7 +132,7 @@ pub async fn verify(
         return Err(RestoreError::Refused(refusal.message.clone()));
     }
     latest::settle_as_target(job, &cluster, &mut plan, progress.as_ref()).await?;
-    let partitions = compare(job, &plan, &cluster, limit, Arc::clone(&progress), cancel).await?;
+    let partitions = compare(job, &plan, &cluster, depth, Arc::clone(&progress), cancel).await?;
     Ok(VerifyReport {
         version: VERIFY_VERSION,
         source: plan.source,
@@ -108,11 +142,11 @@ pub async fn verify(
 }
 
 /// Compares what `plan` lists with its target.
-pub(crate) async fn compare(
+async fn compare(
     job: &Job,
     plan: &RestorePlan,
     cluster: &Cluster,
-    limit: usize,
+    depth: Depth,
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 ) -> Result<Vec<PartitionVerdict>, RestoreError> {
@@ -133,52 +167,45 @@ pub(crate) async fn compare(
             partitions,
         },
     );
-    let pairs = plan.topics.iter().flat_map(|topic| {
-        topic
-            .partitions
-            .iter()
-            .map(move |partition| (topic, partition.partition))
-    });
+    let mut comparing = Vec::new();
+    for topic in &plan.topics {
+        let is_compacted = partition::is_compacted(cluster, &topic.target).await;
+        comparing.extend(topic.partitions.iter().map(|partition| Comparing {
+            job,
+            plan,
+            topic,
+            partition,
+            is_compacted,
+            cluster,
+            context: &context,
+            depth,
+            counters: &counters,
+        }));
+    }
     let at_once = context.budget.partitions_at_once().max(1);
-    let mut verdicts: Vec<PartitionVerdict> = stream::iter(pairs)
-        .map(|(topic, partition)| {
-            let (context, counters, cancel) = (&context, &counters, &cancel);
+    let mut verdicts: Vec<PartitionVerdict> = stream::iter(comparing)
+        .map(|comparing| {
+            let (counters, cancel) = (&counters, &cancel);
             async move {
                 let mut verdict = PartitionVerdict {
-                    source: topic.source.clone(),
-                    target: topic.target.clone(),
-                    partition,
+                    source: comparing.topic.source.clone(),
+                    target: comparing.topic.target.clone(),
+                    partition: comparing.partition.partition,
                     equal: 0,
                     different: 0,
                     differences: Vec::new(),
                     fillers: 0,
+                    cleaned: 0,
+                    unproven: 0,
+                    sample: None,
                     error: None,
                 };
-                let source = TopicPartition::new(topic.source.as_str(), partition);
-                let target = TopicPartition::new(topic.target.as_str(), partition);
-                let walking = async {
-                    let records = plan.records(&topic.source, partition)?;
-                    let placement = match records.is_latest() {
-                        true => Placement::From(0),
-                        false => placement(job),
-                    };
-                    let options = stream_options(job, &topic.content.decoding);
-                    let backup = records.stream(context, source, options);
-                    let tolerance = Tolerance::of(&topic.content);
-                    walk(cluster, backup, target, placement, tolerance, limit, counters).await
-                };
-                let walked = tokio::select! {
-                    walked = walking => walked,
+                let compared = tokio::select! {
+                    compared = comparing.compare(&mut verdict) => compared,
                     () = cancel.cancelled() => Err(RestoreError::Interrupted),
                 };
-                match walked {
-                    Ok(walk) => {
-                        verdict.equal = walk.equal;
-                        verdict.different = walk.different;
-                        verdict.fillers = walk.fillers;
-                        verdict.differences = walk.differences;
-                    }
-                    Err(error) => verdict.error = Some(error.to_string()),
+                if let Err(error) = compared {
+                    verdict.error = Some(error.to_string());
                 }
                 Counters::add(&counters.partitions_done, 1);
                 verdict
@@ -189,45 +216,4 @@ pub(crate) async fn compare(
         .await;
     verdicts.sort_by(|a, b| (&a.target, a.partition).cmp(&(&b.target, b.partition)));
     Ok(verdicts)
-}
-
-/// How target offsets relate to source offsets: as the job says, or as the target shows.
-fn placement(job: &Job) -> Placement {
-    match job.target.offsets {
-        OffsetMode::Exact => Placement::Exact,
-        OffsetMode::Map => Placement::From(0),
-        OffsetMode::Auto => Placement::Either(0),
-    }
-}
-
-async fn walk(
-    cluster: &Cluster,
-    backup: PartitionStream,
-    target: TopicPartition,
-    placement: Placement,
-    tolerance: Tolerance,
-    limit: usize,
-    counters: &Counters,
-) -> Result<crate::lockstep::Walk, RestoreError> {
-    let partitions = [target.clone()];
-    let offset = async |spec| match cluster.list_offsets(&partitions, spec).await.pop() {
-        Some((_, offset)) => Ok(offset?),
-        None => Err(RestoreError::Internal(format!("no answer about {target}"))),
-    };
-    let (start, end) = (
-        offset(OffsetSpec::Earliest).await?,
-        offset(OffsetSpec::Latest).await?,
-    );
-    let fetcher = PartitionFetcher::new(
-        cluster.clone(),
-        target.clone(),
-        start,
-        end,
-        Isolation::ReadUncommitted,
-    );
-    // What retention or a person has deleted from the beginning of the target is missing there, so the walk starts
-    // at 0 whatever the log start; and records of the backup that the target has no room for are missing too.
-    let mut lockstep = Lockstep::new(backup, fetcher, placement, tolerance);
-    let step = |records| Counters::add(&counters.records_done, records);
-    lockstep.walk(0, i64::MAX, limit, step).await
 }

@@ -23,6 +23,8 @@ pub(crate) struct KnownTopic {
     pub(crate) partitions: i32,
     pub(crate) replication_factor: i16,
     pub(crate) configs: BTreeMap<String, String>,
+    /// Log start and log end of each partition when a snapshot was taken.
+    pub(crate) logs: Vec<Option<(i64, i64)>>,
 }
 
 /// Settings that say which replicas something is about: they mean nothing on another cluster, or at another time.
@@ -89,6 +91,7 @@ fn from_snapshot(
                 partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
                 replication_factor: topic.replication_factor,
                 configs: topic.configs.clone(),
+                logs: topic.partitions.clone(),
             };
             known.insert(name.to_string(), topic);
         }
@@ -154,6 +157,8 @@ async fn from_cluster(
             partitions: i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
             replication_factor: i16::try_from(replicas).unwrap_or(i16::MAX),
             configs,
+            // Another cluster's log ends say nothing about this backup.
+            logs: Vec::new(),
         };
         known.insert(name.to_string(), topic);
     }
@@ -328,6 +333,7 @@ mod tests {
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
+            logs: vec![None; 6],
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kafka::batch::{EncodeError, EncodedBatch, MAX_BATCH_RECORDS, filler_batch};
 use kafka::producer::PartitionProducer;
@@ -17,11 +17,15 @@ use crate::error::RestoreError;
 use crate::exact::{self, GapFiller};
 use crate::interim::INTERVAL;
 use crate::partition::{Encoded, PartitionTask};
+use crate::progress::Event;
 use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
 
 /// The largest batch that brokers get by default in one request (`socket.request.max.bytes`, 100 MiB), as a power of two.
 const LARGEST_BATCH: usize = 64 << 20;
+/// When it is said how long filling takes: the first time, and then.
+const FIRST_NOTICE: Duration = Duration::from_secs(3);
+const NOTICES: Duration = Duration::from_secs(15);
 
 /// What has been given to the producer and is not confirmed yet.
 struct Pending {
@@ -286,17 +290,47 @@ impl<'a> Writer<'a> {
             most /= 2;
             full = encode(most)?;
         }
+        let (begun, from) = (Instant::now(), self.producer.confirmed());
+        let mut told = begun;
         let mut left = count;
         while left > 0 {
             if self.shared.cancel.is_cancelled() {
                 return Err(RestoreError::Interrupted);
+            }
+            // The first time as soon as the rate of this cluster shows, then now and then.
+            let pause = if told == begun { FIRST_NOTICE } else { NOTICES };
+            if told.elapsed() >= pause {
+                told = Instant::now();
+                self.tell_filling(begun, from, count);
             }
             let batch = if left >= most { full.clone() } else { encode(left)? };
             left -= i64::from(batch.record_count());
             self.append(batch).await?;
         }
         self.position += count;
+        if told > begun {
+            self.producer.flush().await?;
+            self.report.notes.push(format!(
+                "{count} offsets before the first record were filled in {:.0} s",
+                begun.elapsed().as_secs_f64()
+            ));
+        }
         Ok(())
+    }
+
+    /// How long filling will take yet, at the rate at which this cluster takes it.
+    fn tell_filling(&self, begun: Instant, from: i64, count: i64) {
+        let done = (self.producer.confirmed() - from).max(0);
+        let rate = done as f64 / begun.elapsed().as_secs_f64();
+        let left = (count - done) as f64 / rate.max(1.0);
+        self.shared.progress.report(&Event::Notice {
+            message: format!(
+                "{}: {done} of {count} offsets before the first record are filled; at {:.1} million a second, measured \
+                 here, the rest takes {left:.0} s",
+                self.task.target,
+                rate / 1e6
+            ),
+        });
     }
 
     /// Deletes what lies before the first record once that is confirmed: the brokers' disks are free the earlier.

@@ -1,7 +1,7 @@
 //! What tests of this project run against: real brokers, object-store emulators, golden backups, faults.
 //!
 //! Nothing here uses the project's own code to speak to Kafka: topics are made, filled and read back with librdkafka, so
-//! that a mistake of ours cannot hide itself. Start with [`broker::Broker`], read back with [`consumer`], compare with
+//! that a mistake of ours cannot hide itself. Start with [`broker::Broker`], read back with [`consumer`] (and [`java`]), compare with
 //! [`fidelity`], take real backups from [`golden`], and break connections with [`proxy`].
 
 pub mod broker;
@@ -13,6 +13,7 @@ pub mod fidelity;
 pub mod golden;
 pub mod groups;
 pub mod jars;
+pub mod java;
 pub mod ports;
 pub mod process;
 pub mod proxy;

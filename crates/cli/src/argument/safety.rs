@@ -28,6 +28,9 @@ pub(crate) struct TroubleArguments {
 pub(crate) struct SafetyArguments {
     /// The target may hold other records: restored ones come behind them. Without this, a target that holds
     /// anything but an earlier part of the same restore is refused.
+    ///
+    /// An interrupted run goes on where it was, as its journal on the cluster says (for 7 days by default). Once a run
+    /// is complete, the same command adds all records again.
     #[arg(long, help_heading = heading::SAFETY)]
     pub(crate) append: bool,
 
@@ -38,6 +41,16 @@ pub(crate) struct SafetyArguments {
     /// Read everything back at the end and compare it with the backup.
     #[arg(long, help_heading = heading::SAFETY)]
     pub(crate) verify: bool,
+
+    /// Where this user may neither write transaction markers nor use transactional ids, fill gaps between records
+    /// with records that consumers pass over.
+    ///
+    /// A trick that no contract covers: such records say of themselves that they lie far before their batch. The Java
+    /// client, librdkafka, franz-go, sarama and aiokafka never show them; kafka-python does. Whatever compresses
+    /// batches anew (a mirror, another compression.type) makes them visible as null records, and a later broker may
+    /// refuse them. They take 11 bytes each on disk for as long as the records around them stay.
+    #[arg(long, help_heading = heading::SAFETY)]
+    pub(crate) hidden_records: bool,
 }
 
 const ON_CONFLICT: &[Choice<OnConflict>] = &[

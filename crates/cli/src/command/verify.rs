@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::restore::job::{Job, Target};
-use ::restore::verify::VerifyReport;
+use ::restore::verify::{Depth, VerifyReport};
 use clap::Args;
 
 use super::Context;
@@ -19,10 +19,12 @@ use crate::error::{CommandError, Kind, Outcome};
 use crate::settings::job::{self, Backup};
 use crate::settings::{selection, target};
 use crate::show;
+use crate::value::share;
 
 const AFTER_HELP: &str = "\
 Examples:
   kafka-restore verify -c restore.json -t orders
+  kafka-restore verify -c restore.json -t orders --sample 1%
   kafka-restore verify -c restore.json -t orders --rename orders=orders-restored --json
 
 Reads both sides and changes neither. Ends with status 0 where they are equal, 3 where they differ.";
@@ -58,6 +60,12 @@ pub(crate) struct Arguments {
     /// How much of the machine to use.
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
+
+    /// Compare only about this share of each partition's offsets: stretches that are spread evenly over all of it, the
+    /// beginning and the end among them. Where target offsets are not the original ones, the backup is still read
+    /// whole. [default: everything]
+    #[arg(long, value_name = "PERCENT", value_parser = share::parse, help_heading = heading::SAFETY)]
+    pub(crate) sample: Option<f64>,
 
     /// How many differences of each partition are shown; all are counted.
     #[arg(long, value_name = "N", default_value_t = 10, help_heading = heading::OUTPUT)]
@@ -96,9 +104,12 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         resources: job::resources(&arguments.limits)?,
     };
     let watcher = Arc::new(context.watcher());
-    let limit = arguments.limit as usize;
+    let depth = Depth {
+        limit: arguments.limit as usize,
+        sample: arguments.sample,
+    };
     let report =
-        ::restore::verify::verify(&job, limit, Arc::clone(&watcher) as _, context.stop.clone()).await;
+        ::restore::verify::verify(&job, depth, Arc::clone(&watcher) as _, context.stop.clone()).await;
     drop(watcher);
     if context.stop.is_cancelled() {
         return Ok(Outcome::Interrupted);

@@ -166,6 +166,7 @@ impl JobSettings {
                 .collect(),
             offsets: offsets.mode.offsets.unwrap_or(defaults.offsets),
             exact_limit: offsets.exact_limit.unwrap_or(defaults.exact_limit),
+            hidden_records: safety.hidden_records,
             append: safety.append,
             verify_existing: safety.verify_existing,
             verify: safety.verify,

@@ -114,6 +114,9 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
     if let Some(gaps) = topic.gaps.filter(|_| topic.exact) {
         let _ = writeln!(text, "  offsets without records: {}", gaps.describe());
     }
+    if let Some(basis) = topic.cost_basis.as_ref().filter(|_| topic.exact) {
+        let _ = writeln!(text, "  time and disk are estimated from {basis}");
+    }
     let is_estimated = topic.exact && topic.partitions.iter().any(|partition| partition.cost.is_some());
     let rows = topic.partitions.iter().map(|partition| {
         let mut row = vec![
@@ -127,6 +130,9 @@ fn put_topic(text: &mut String, topic: &TopicPlan) {
                 _ => range(Some((partition.target_start, partition.target_end - 1))),
             },
         ];
+        if topic.exact && partition.objects == 0 {
+            row[3] = "none".to_owned();
+        }
         if is_estimated {
             row.extend(estimate(partition));
         }
@@ -179,6 +185,7 @@ mod tests {
             last_start_offset: Some(55_000),
             target_start,
             target_end,
+            log_start: None,
             log_end: None,
             survey: None,
             cost: None,
@@ -199,11 +206,13 @@ mod tests {
             offsets_reason: "as asked".into(),
             latest: None,
             gaps: None,
+            cost_basis: None,
             partitions: vec![partition(0, 0, 0), partition(1, 17, 1000), partition(10, 5, 5)],
         };
         let mut made = topic("orders", "orders");
         made.exact = true;
         made.gaps = Some(GapMethod::Markers);
+        made.cost_basis = Some("a round trip of 0.4 ms, measured on this cluster just now".into());
         made.partitions[1].survey = Some(Survey {
             first_offset: Some(17),
             end_offset: Some(56_000),

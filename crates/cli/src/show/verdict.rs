@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::restore::verify::VerifyReport;
 
-use crate::text::{count, duration, plural, table};
+use crate::text::{count, duration, plural, signed, table};
 
 /// The whole comparison.
 pub(crate) fn verdict(report: &VerifyReport) -> String {
@@ -40,6 +40,34 @@ pub(crate) fn verdict(report: &VerifyReport) -> String {
         if unshown > 0 {
             let _ = writeln!(text, "{place}: more differences, not shown: {}", count(unshown));
         }
+        if let Some(sample) = &partition.sample {
+            let range = sample.stretches.first().zip(sample.stretches.last());
+            let (first, last) = range.map_or((0, 0), |((first, _), (_, last))| (*first, *last));
+            let _ = writeln!(
+                text,
+                "{place}: a sample: {} in {}, spread from {} to {}",
+                plural(sample.offsets(), "offset"),
+                plural(sample.stretches.len() as u64, "part"),
+                signed(first),
+                signed(last)
+            );
+        }
+        if partition.cleaned > 0 {
+            let _ = writeln!(
+                text,
+                "{place}: {} cleaned away, as a compacted topic may: newer ones of the same keys lie behind them, or they \
+                 were tombstones or had no key",
+                plural(partition.cleaned, "record")
+            );
+        }
+        if partition.unproven > 0 {
+            let _ = writeln!(
+                text,
+                "{place}: {} of the sample not there: the log cleaner may have dropped them or not; only a comparison \
+                 without --sample tells",
+                plural(partition.unproven, "record")
+            );
+        }
         if partition.fillers > 0 {
             let _ = writeln!(
                 text,
@@ -55,10 +83,14 @@ pub(crate) fn verdict(report: &VerifyReport) -> String {
     }
     let equal = report.partitions.iter().map(|partition| partition.equal).sum();
     let elapsed = duration(Duration::from_millis(report.elapsed_milliseconds));
-    let state = if report.is_equal() {
-        "all equal"
-    } else {
-        "NOT equal"
+    let is_sample = report
+        .partitions
+        .iter()
+        .any(|partition| partition.sample.is_some());
+    let state = match (report.is_equal(), is_sample) {
+        (true, false) => "all equal",
+        (true, true) => "no difference in the sample",
+        (false, _) => "NOT equal",
     };
     let _ = writeln!(
         text,
@@ -93,6 +125,9 @@ mod tests {
                 })
                 .collect(),
             fillers: 0,
+            cleaned: 0,
+            unproven: 0,
+            sample: None,
             error: error.map(str::to_owned),
         };
         let report = VerifyReport {

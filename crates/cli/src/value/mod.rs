@@ -7,4 +7,5 @@ pub(crate) mod moment;
 pub(crate) mod pair;
 pub(crate) mod partitions;
 pub(crate) mod shard;
+pub(crate) mod share;
 pub(crate) mod size;

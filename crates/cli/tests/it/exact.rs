@@ -6,6 +6,7 @@ use testkit::consumer::{self, Isolation, read_topic_as};
 use testkit::expectation::expectation;
 use testkit::fidelity::{Offsets, compare};
 use testkit::golden::GoldenSet;
+use testkit::java;
 use testkit::record::TruthRecord;
 
 use crate::backups::{CSV, Running, assert_says, csv_line, ends, record, talk, until};
@@ -92,8 +93,23 @@ impl Backup {
                 panic!("{} {isolation:?}: {difference}", self.topic);
             }
         }
-        let watermarks = consumer::watermarks(&bootstrap, &self.topic).unwrap();
-        for (partition, (start, end)) in (0..).zip(watermarks) {
+        self.assert_logs(&consumer::watermarks(&bootstrap, &self.topic).unwrap());
+    }
+
+    /// The same as Kafka's own client sees it.
+    fn assert_exact_in_java(&self, version: KafkaVersion, broker: &Broker) {
+        let views = java::read_topics(version, &broker.internal_bootstrap(), &[&self.topic]).unwrap();
+        assert_eq!(views.len(), 2);
+        for (topic, isolation, view) in views {
+            if let Err(difference) = compare(&self.records, &view.records, CSV) {
+                panic!("{topic}, Java, {isolation:?}: {difference}");
+            }
+            self.assert_logs(&view.logs);
+        }
+    }
+
+    fn assert_logs(&self, logs: &[(i64, i64)]) {
+        for (partition, (start, end)) in (0..).zip(logs) {
             let of: Vec<i64> = self
                 .records
                 .iter()
@@ -101,7 +117,7 @@ impl Backup {
                 .map(|record| record.offset)
                 .collect();
             assert_eq!(
-                (Some(&start), Some(end)),
+                (Some(start), Some(*end)),
                 (of.first(), of.last().map(|last| last + 1)),
                 "{}-{partition}",
                 self.topic
@@ -127,6 +143,7 @@ fn gaps_and_late_beginnings_on_both_versions() {
             "{said}"
         );
         backup.assert_exact(broker);
+        backup.assert_exact_in_java(version, broker);
         // Once more: nothing to do, and nothing is changed.
         let again = backup.restore(broker, &["--offsets", "exact", "--verify-existing"]);
         assert!(again.contains("0 records restored"), "{again}");
@@ -278,8 +295,64 @@ fn a_compacted_topic_loses_its_fillers() {
     );
     assert!(said.contains("the log cleaner has removed all"), "{said}");
     backup.assert_exact(broker);
+    backup.assert_exact_in_java(KafkaVersion::V4_1, broker);
     let output = backup.run("verify", broker, &["--offsets", "exact"]);
     assert_says(&output, 0, &["all equal"]);
+}
+
+/// A snapshot of the source tells where its logs ended: behind markers of transactions, and of partitions without records.
+#[test]
+fn logs_end_where_a_snapshot_says() {
+    let broker = Broker::shared(KafkaVersion::V4_1);
+    let bootstrap = broker.internal_bootstrap();
+    let (source, target) = ("snapshot-source", "snapshot-target");
+    consumer::create_topic(&bootstrap, source, 4, &[]).unwrap();
+    let of = |partition: i32, count: i64| -> Vec<TruthRecord> {
+        (0..count)
+            .map(|offset| record(source, partition, offset, 10))
+            .collect()
+    };
+    // Partition 0 ends behind a commit, 1 behind an abort and nothing else, 2 in order, 3 is empty.
+    let records = [of(0, 5), of(2, 7)].concat();
+    consumer::produce_transaction(&bootstrap, "snapshot-good", &of(0, 5), true).unwrap();
+    consumer::produce_transaction(&bootstrap, "snapshot-bad", &of(1, 3), false).unwrap();
+    consumer::produce(&bootstrap, &of(2, 7)).unwrap();
+    let ends = [(0, 6), (0, 4), (0, 7), (0, 0)];
+    assert_eq!(consumer::watermarks(&bootstrap, source).unwrap(), ends);
+
+    let environment = TestEnvironment::new();
+    let from = broker.bootstrap();
+    let snapshot = ["snapshot", "--bootstrap-server", &from, "--from", "backup", "-q"];
+    environment.write("backup/README", "");
+    assert_says(&environment.run(&snapshot), 0, &[]);
+    for partition in [0, 2] {
+        let lines: String = records
+            .iter()
+            .filter(|record| record.partition == partition)
+            .map(csv_line)
+            .collect();
+        environment.write(&format!("backup/{source}-{partition}-0"), lines);
+    }
+    let rename = format!("{source}={target}");
+    let restore = |command: &str, more: &[&str]| {
+        let mut arguments = vec![command, "--from", "backup", "--bootstrap-server", &from];
+        arguments.extend(["-t", source, "--rename", &rename, "-q"]);
+        arguments.extend(["--fields", "key,value,offset,timestamp", "--offsets", "exact"]);
+        arguments.extend(more);
+        environment.run(&arguments)
+    };
+    for _ in 0..2 {
+        assert_says(&restore("restore", &[]), 0, &[]);
+        assert_eq!(consumer::watermarks(&bootstrap, target).unwrap(), ends);
+        for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
+            let found = read_topic_as(&bootstrap, target, isolation).unwrap();
+            let found = crate::backups::renamed(&found, source);
+            if let Err(difference) = compare(&records, &found, CSV) {
+                panic!("{isolation:?}: {difference}");
+            }
+        }
+    }
+    assert_says(&restore("verify", &[]), 0, &["all equal"]);
 }
 
 #[test]

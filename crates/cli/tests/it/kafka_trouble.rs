@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use kafka::cluster::Cluster;
+use kafka::config::{Address, ClientConfig};
+use kafka_protocol::messages::AlterClientQuotasRequest;
+use kafka_protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use kafka_protocol::protocol::StrBytes;
 use testkit::broker::{Broker, ClientCertificate, KafkaVersion};
 use testkit::consumer;
 
@@ -67,15 +72,10 @@ fn a_target_that_is_not_empty() {
         "the others are restored, this one is left alone"
     );
 
-    let backup = Backup::new(
-        "occupied",
-        Shape {
-            partitions: 2,
-            ..Shape::SMALL
-        },
-    );
-    let output = backup.restore(&["--offsets", "map", "--append", "--partition", "1"]);
-    assert_says(&output, 0, &[]);
+    // The others are complete, and are not added once more.
+    let output = backup.restore(&["--offsets", "map", "--append"]);
+    assert_says(&output, 0, &["40 records restored"]);
+    assert_eq!(ends(broker(), "occupied"), [40, 41, 40]);
     let mut behind = backup.partition(1);
     for record in &mut behind {
         record.offset += 1;
@@ -233,4 +233,60 @@ fn a_user_without_rights_is_told_which_are_missing() {
     assert_eq!(ends(&broker, "forbidden"), [0, 0, 0]);
     assert_says(&run("admin"), 0, &[]);
     assert_holds(&broker, "forbidden", &backup.contiguous());
+}
+
+/// The brokers' quota for a client id.
+#[tokio::main(flavor = "current_thread")]
+async fn limit_producers(client_id: &str, bytes_per_second: f64) {
+    let text = StrBytes::from_string;
+    let entry = EntryData::default()
+        .with_entity(vec![
+            EntityData::default()
+                .with_entity_type(text("client-id".to_owned()))
+                .with_entity_name(Some(text(client_id.to_owned()))),
+        ])
+        .with_ops(vec![
+            OpData::default()
+                .with_key(text("producer_byte_rate".to_owned()))
+                .with_value(bytes_per_second),
+        ]);
+    let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
+    let config = ClientConfig::new(Address::parse_list(&broker().internal_bootstrap()).unwrap());
+    let cluster = Cluster::connect(config).await.unwrap();
+    let response = cluster.any().await.unwrap().call(&request).await.unwrap();
+    assert!(
+        response.entries.iter().all(|entry| entry.error_code == 0),
+        "{response:?}"
+    );
+}
+
+#[test]
+fn a_quota_makes_it_slow_and_nothing_else() {
+    limit_producers("limited", 100_000.0);
+    let shape = Shape {
+        records: 6_000,
+        per_object: 1_000,
+        value_bytes: 60,
+        gap_every: 900,
+        ..Shape::SMALL
+    };
+    let backup = Backup::new("limited", shape);
+    backup
+        .environment
+        .write("client.properties", "client.id=limited\n");
+    consumer::create_topic(
+        &broker().internal_bootstrap(),
+        "limited",
+        3,
+        &[("max.message.bytes", "50000")],
+    )
+    .unwrap();
+    let (status, report) =
+        backup.restore_json(&["--offsets", "exact", "--command-config", "client.properties"]);
+    assert_eq!(status, Some(0), "{report}");
+    assert!(
+        report["stages"]["throttled_seconds"].as_f64() > Some(0.1),
+        "the brokers did not mind: {report}"
+    );
+    assert_holds(broker(), "limited", &backup.records);
 }

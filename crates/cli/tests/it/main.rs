@@ -10,6 +10,7 @@ mod help;
 #[cfg(unix)]
 mod interrupt;
 mod kafka_trouble;
+mod killed;
 mod latest;
 mod local_backup;
 mod names;

@@ -1,19 +1,15 @@
-//! Runs that die, brokers that die, and others who write: the log ends up as if nothing had happened, or the run stops
+//! Brokers that die, leaders that move, and others who write: the log ends up as if nothing had happened, or the run stops
 //! and says why.
 //!
 //! Whatever happened, the judge is librdkafka: every record at its offset, none lost, none twice.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use testkit::broker::{Broker, KafkaVersion};
 use testkit::consumer;
-use testkit::proxy::Fault;
 use testkit::record::TruthRecord;
 
 use crate::backups::{Backup, Running, Shape, assert_holds, broker, ends, record, until};
-
-/// How often the program is killed in each test of this kind; a soak raises it.
-const KILLS: u32 = 12;
 
 /// Small batches, so that a run takes long enough to be killed in its middle.
 const SLOW_TOPIC: &[(&str, &str)] = &[("max.message.bytes", "4000")];
@@ -28,162 +24,138 @@ const LONG: Shape = Shape {
     value_bytes: 60,
 };
 
-/// Random numbers that differ between runs of the tests, and are told where one fails.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let seed = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .subsec_nanos();
-        Self(u64::from(seed) | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-/// Kills restores of `backup` at random moments until [`KILLS`] of them were killed, each time going on at once, and
-/// compares whenever one gets to its end. Gives how many kills hit a log in the middle of its growth.
-///
-/// `pace` (payload bytes per second) makes a run long enough to be killed in.
-fn kill_and_go_on(broker: &Broker, backup: &Backup, mode: &str, pace: &str, expected: &[TruthRecord]) -> u32 {
-    let (bootstrap, topic) = (broker.bootstrap(), backup.topic.as_str());
-    let slowly = ["--offsets", mode, "--progress", "none", "--rate-limit", pace];
+/// Behind records of somebody else, which are no part of the backup.
+#[test]
+fn killed_while_it_appends() {
+    let backup = Backup::new("appended", LONG);
+    consumer::create_topic(
+        &broker().internal_bootstrap(),
+        "appended",
+        LONG.partitions,
+        SLOW_TOPIC,
+    )
+    .unwrap();
+    let strangers: Vec<TruthRecord> = (0..70)
+        .map(|number| {
+            record(
+                "appended",
+                i32::try_from(number % 2).unwrap(),
+                1_000_000 + number,
+                10,
+            )
+        })
+        .collect();
+    consumer::produce(&broker().internal_bootstrap(), &strangers).unwrap();
+    let before: i64 = ends(broker(), "appended").iter().sum();
+    let bootstrap = broker().bootstrap();
+    let slowly = ["--append", "--progress", "none", "--rate-limit", "1500kB"];
     let arguments = backup.arguments(&bootstrap, &slowly);
-    let records = backup.records.len() as i64;
-    let mut dice = Dice::new();
-    let (mut kills, mut inside, mut round) = (0, 0, 0);
-    loop {
-        let target = format!("{topic}-{round}");
-        consumer::create_topic(&broker.internal_bootstrap(), &target, LONG.partitions, SLOW_TOPIC).unwrap();
-        let rename = format!("{topic}={target}");
-        let arguments = [&arguments[..], &["--rename", &rename]].concat();
-        loop {
-            let mut run = Running::start(&backup.environment, "run.log", &arguments);
-            if kills < KILLS {
-                // The moment is what is random here: there is nothing to wait for.
-                let moment = Instant::now() + Duration::from_millis(50 + dice.below(3_000));
-                while run.ended().is_none() && Instant::now() < moment {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            }
-            if kills < KILLS && run.ended().is_none() {
-                run.kill9();
-                kills += 1;
-                let sum: i64 = ends(broker, &target).iter().sum();
-                inside += u32::from(sum > 0 && sum < records);
-                continue;
-            }
-            assert_eq!(run.wait(), 0, "round {round}, {kills} kills: {}", run.said());
-            break;
-        }
-        let expected = crate::backups::renamed(expected, &target);
-        assert_holds(broker, &target, &expected);
-        if kills >= KILLS {
-            return inside;
-        }
-        round += 1;
+    let mut seen = before;
+    for _ in 0..3 {
+        let mut run = Running::start(&backup.environment, "run.log", &arguments);
+        until("progress", || {
+            ends(broker(), "appended").iter().sum::<i64>() > seen || run.ended().is_some()
+        });
+        assert_eq!(run.ended(), None, "{}", run.said());
+        run.kill9();
+        seen = ends(broker(), "appended").iter().sum();
     }
-}
-
-#[test]
-fn killed_at_any_moment_contiguous_offsets() {
-    let backup = Backup::new("killed-map", LONG);
-    let inside = kill_and_go_on(broker(), &backup, "map", "1200kB", &backup.contiguous());
-    assert!(
-        inside >= KILLS / 4,
-        "only {inside} of {KILLS} kills came in the middle"
-    );
-}
-
-#[test]
-fn killed_at_any_moment_original_offsets() {
-    let backup = Backup::new(
-        "killed-exact",
-        Shape {
-            first: 3_000,
-            gap_every: 1_500,
-            ..LONG
-        },
-    );
-    let inside = kill_and_go_on(broker(), &backup, "exact", "1200kB", &backup.records);
-    assert!(
-        inside >= KILLS / 4,
-        "only {inside} of {KILLS} kills came in the middle"
-    );
-}
-
-/// The dead run's last requests arrive while the next one is looking already.
-#[test]
-fn killed_while_its_requests_are_on_the_wire() {
-    let broker = Broker::builder(KafkaVersion::V4_1)
-        .behind_proxy()
-        .start()
-        .unwrap();
-    broker
-        .proxy(0)
-        .set(Fault::DelayRequests(Duration::from_millis(40)));
-    let backup = Backup::new(
-        "wire",
-        Shape {
-            records: 5_000,
-            ..LONG
-        },
-    );
-    let inside = kill_and_go_on(&broker, &backup, "map", "300kB", &backup.contiguous());
-    assert!(
-        inside >= KILLS / 4,
-        "only {inside} of {KILLS} kills came in the middle"
-    );
+    // The journal knows where it began, whether that is said again or not.
+    let mut expected = backup.contiguous();
+    for record in &mut expected {
+        record.offset += if record.partition < 2 { 35 } else { 0 };
+    }
+    let output = backup.restore(&["--offsets", "map", "--progress", "none", "--verify"]);
+    crate::backups::assert_says(&output, 0, &["went on from where an earlier run ended"]);
+    let found = consumer::read_topic(&broker().internal_bootstrap(), "appended").unwrap();
+    let (theirs, ours): (Vec<TruthRecord>, Vec<TruthRecord>) = found
+        .into_iter()
+        .partition(|record| record.partition < 2 && record.offset < 35);
+    assert_eq!(theirs.len(), strangers.len());
+    assert_eq!(ours, expected);
 }
 
 #[test]
 fn a_broker_that_is_killed_and_comes_back() {
     let mut broker = Broker::builder(KafkaVersion::V4_1).start().unwrap();
-    let backup = Backup::new("broker-killed", LONG);
-    consumer::create_topic(&broker.internal_bootstrap(), "broker-killed", 3, SLOW_TOPIC).unwrap();
-    let bootstrap = broker.bootstrap();
-    let arguments = backup.arguments(&bootstrap, &["--offsets", "map", "--progress", "none"]);
-    let mut run = Running::start(&backup.environment, "run.log", &arguments);
-    for _ in 0..2 {
-        let before: i64 = ends(&broker, "broker-killed").iter().sum();
-        until("progress", || {
-            ends(&broker, "broker-killed").iter().sum::<i64>() > before || run.ended().is_some()
-        });
-        broker.kill9(0).unwrap();
-        broker.restart(0).unwrap();
+    for mode in ["map", "exact"] {
+        let topic = format!("broker-killed-{mode}");
+        let backup = Backup::new(
+            &topic,
+            Shape {
+                first: 1_000,
+                gap_every: 500,
+                ..LONG
+            },
+        );
+        consumer::create_topic(&broker.internal_bootstrap(), &topic, 3, SLOW_TOPIC).unwrap();
+        let bootstrap = broker.bootstrap();
+        let slowly = ["--offsets", mode, "--progress", "none", "--rate-limit", "400kB"];
+        let arguments = backup.arguments(&bootstrap, &slowly);
+        let mut run = Running::start(&backup.environment, "run.log", &arguments);
+        for is_killed in [true, false] {
+            let before: i64 = ends(&broker, &topic).iter().sum();
+            until("progress", || {
+                ends(&broker, &topic).iter().sum::<i64>() > before || run.ended().is_some()
+            });
+            assert_eq!(run.ended(), None, "{}", run.said());
+            if is_killed {
+                broker.kill9(0).unwrap();
+            }
+            broker.restart(0).unwrap();
+        }
+        assert_eq!(run.wait(), 0, "{}", run.said());
+        let expected = if mode == "map" {
+            backup.contiguous()
+        } else {
+            backup.records
+        };
+        assert_holds(&broker, &topic, &expected);
     }
-    assert_eq!(run.wait(), 0, "{}", run.said());
-    assert_holds(&broker, "broker-killed", &backup.contiguous());
 }
 
+/// Three brokers, two of which must have every record; one run with contiguous offsets and one with original ones at the
+/// same time, then a compacted topic.
 #[test]
 fn leaders_move_and_replicas_are_missing() {
     let mut broker = Broker::builder(KafkaVersion::V4_1).nodes(3).start().unwrap();
-    let backup = Backup::new("moving", LONG);
+    let contiguous = Backup::new("moving", LONG);
+    let original = Backup::new(
+        "moving-exact",
+        Shape {
+            first: 2_000,
+            gap_every: 700,
+            ..LONG
+        },
+    );
     let configs = [SLOW_TOPIC, &[("min.insync.replicas", "2")]].concat();
-    consumer::create_topic(&broker.internal_bootstrap(), "moving", 3, &configs).unwrap();
+    for topic in ["moving", "moving-exact"] {
+        consumer::create_topic(&broker.internal_bootstrap(), topic, 3, &configs).unwrap();
+    }
     let bootstrap = broker.bootstrap();
-    let arguments = backup.arguments(&bootstrap, &["--offsets", "map", "--progress", "none"]);
-    let mut run = Running::start(&backup.environment, "run.log", &arguments);
-    let grows = |broker: &Broker, run: &mut Running| {
-        let before: i64 = ends(broker, "moving").iter().sum();
-        until("progress", || {
-            ends(broker, "moving").iter().sum::<i64>() > before || run.ended().is_some()
-        });
+    let start = |backup: &Backup, mode: &str| {
+        let slowly = ["--offsets", mode, "--progress", "none", "--rate-limit", "400kB"];
+        Running::start(
+            &backup.environment,
+            "run.log",
+            &backup.arguments(&bootstrap, &slowly),
+        )
+    };
+    let mut runs = [start(&contiguous, "map"), start(&original, "exact")];
+    let grow = |broker: &Broker, runs: &mut [Running; 2]| {
+        for (topic, run) in ["moving", "moving-exact"].into_iter().zip(runs) {
+            let before: i64 = ends(broker, topic).iter().sum();
+            until("progress", || {
+                ends(broker, topic).iter().sum::<i64>() > before || run.ended().is_some()
+            });
+        }
     };
     // Leaders move twice: away from a broker that dies, and away from one that leaves in order.
-    grows(&broker, &mut run);
+    grow(&broker, &mut runs);
     broker.kill9(0).unwrap();
-    grows(&broker, &mut run);
+    grow(&broker, &mut runs);
     broker.restart(0).unwrap();
-    grows(&broker, &mut run);
+    grow(&broker, &mut runs);
     broker.restart(1).unwrap();
     // With two frozen brokers nothing can be confirmed; the quorum waits as well and goes on afterwards.
     broker.pause(1).unwrap();
@@ -191,8 +163,53 @@ fn leaders_move_and_replicas_are_missing() {
     std::thread::sleep(Duration::from_secs(3));
     broker.resume(1).unwrap();
     broker.resume(2).unwrap();
-    assert_eq!(run.wait(), 0, "{}", run.said());
-    assert_holds(&broker, "moving", &backup.contiguous());
+    for run in &mut runs {
+        assert_eq!(run.wait(), 0, "{}", run.said());
+    }
+    assert_holds(&broker, "moving", &contiguous.contiguous());
+    assert_holds(&broker, "moving-exact", &original.records);
+    a_compacted_topic_on_three_replicas(&mut broker);
+}
+
+/// Each replica cleans by itself: whichever leads then, no filler is to be seen.
+fn a_compacted_topic_on_three_replicas(broker: &mut Broker) {
+    let topic = "compacted-on-three";
+    let mut backup = Backup::new(
+        topic,
+        Shape {
+            partitions: 1,
+            records: 1,
+            ..Shape::SMALL
+        },
+    );
+    backup.records = (0..3_000)
+        .map(|index| {
+            let mut record = record(topic, 0, 500 + index * 40 + index % 7, 10);
+            record.key = Some(format!("key {index}").into_bytes());
+            record
+        })
+        .collect();
+    let lines: String = backup.records.iter().map(crate::backups::csv_line).collect();
+    std::fs::remove_file(backup.environment.folder().join(format!("backup/{topic}-0-0"))).unwrap();
+    backup.environment.write(&format!("backup/{topic}-0-500"), lines);
+    let bootstrap = broker.bootstrap();
+    let wishes = [
+        "--offsets",
+        "exact",
+        "--topic-config",
+        "cleanup.policy=compact",
+        "-q",
+    ];
+    let output = backup.environment.run(&backup.arguments(&bootstrap, &wishes));
+    crate::backups::assert_says(&output, 0, &["the log cleaner has removed all"]);
+    assert_holds(broker, topic, &backup.records);
+    for node in 0..2 {
+        broker.stop(node).unwrap();
+        assert_holds(broker, topic, &backup.records);
+        broker.restart(node).unwrap();
+    }
+    let watermarks = consumer::watermarks(&broker.internal_bootstrap(), topic).unwrap();
+    assert_eq!(watermarks, [(500, backup.records[2_999].offset + 1)]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use kafka_protocol::protocol::StrBytes;
 use testkit::broker::{Broker, KafkaVersion};
 use testkit::consumer;
 use testkit::fidelity::compare;
+use testkit::java;
 use testkit::record::TruthRecord;
 
 use crate::backups::{CSV, assert_says, csv_line, record, talk};
@@ -364,6 +365,28 @@ fn enough_is_enough_and_what_is_missing_is_said_first() {
             0,
             &["contiguous offsets", "not possible"],
         );
+        let backup = Backup::new("rights-hidden", 1_000, true);
+        let hidden = &["--offsets", "exact", "--hidden-records"][..];
+        let words = ["hidden records", "no contract covers", "kafka-python"];
+        assert_says(&backup.run("plan", &broker, "neither", hidden), 0, &words);
+        // Only where nothing better is permitted.
+        for (user, words) in [
+            ("markers", "transaction markers"),
+            ("transactions", "empty transactions"),
+        ] {
+            assert_says(&backup.run("plan", &broker, user, hidden), 0, &[words]);
+        }
+        backup.assert_restored(&broker, "neither", hidden);
+        let again = [hidden, &["--verify-existing"]].concat();
+        let said = backup.assert_restored(&broker, "neither", &again);
+        assert!(said.contains("0 records restored"), "{said}");
+        for (_, isolation, view) in
+            java::read_topics(version, &broker.internal_bootstrap(), &["rights-hidden"]).unwrap()
+        {
+            if let Err(difference) = compare(&backup.records, &view.records, CSV) {
+                panic!("hidden records, Java, {isolation:?}: {difference}");
+            }
+        }
         let backup = Backup::new("rights-gapless", 1_000, false);
         backup.assert_restored(&broker, "neither", exact);
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use testkit::consumer;
 use testkit::record::{TimestampType, TruthRecord};
 
-use crate::backups::{Backup, OLD, Shape, assert_says, broker, record, renamed, talk};
+use crate::backups::{Backup, OLD, Shape, assert_says, broker, csv_line, record, renamed, talk};
 use crate::environment::TestEnvironment;
 
 /// Twelve records of one partition with everything that a record can have, and a jsonl backup of them.
@@ -361,4 +361,143 @@ fn a_difference_before_the_resume_point_is_found_with_verify() {
         [600],
         "nothing was added"
     );
+}
+
+#[test]
+fn a_sample_is_spread_over_everything() {
+    for (mode, gap_every) in [("map", 0), ("exact", 13)] {
+        let topic = format!("sampled-{mode}");
+        let backup = Backup::new(
+            &topic,
+            Shape {
+                partitions: 2,
+                records: 20_000,
+                per_object: 1_000,
+                gap_every,
+                ..Shape::SMALL
+            },
+        );
+        consumer::create_topic(&broker().internal_bootstrap(), &topic, 2, &[]).unwrap();
+        // Partition 0 is right. In partition 1 a whole stretch of values is wrong, far from both ends.
+        assert_says(&backup.restore(&["--offsets", mode, "--partition", "0"]), 0, &[]);
+        let other = Backup::new(
+            &topic,
+            Shape {
+                partitions: 2,
+                records: 20_000,
+                per_object: 1_000,
+                gap_every,
+                ..Shape::SMALL
+            },
+        );
+        for object in other.partition(1).chunks(1_000).skip(8).take(4) {
+            let mut lines = String::new();
+            for record in object {
+                let mut record = record.clone();
+                record.value = Some(b"wrong".to_vec());
+                lines.push_str(&csv_line(&record));
+            }
+            let name = format!("backup/{topic}-1-{}", object[0].offset);
+            other.environment.write(&name, lines);
+        }
+        assert_says(&other.restore(&["--offsets", mode, "--partition", "1"]), 0, &[]);
+
+        let bootstrap = broker().bootstrap();
+        let verify = |more: &[&str]| {
+            let mut arguments = vec!["verify", "--json", "--progress", "none"];
+            arguments.extend(backup.places(&bootstrap));
+            arguments.extend(more);
+            let output = backup.environment.run(&arguments);
+            let verdict: serde_json::Value =
+                serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", talk(&output)));
+            (output.status.code(), verdict)
+        };
+        let (status, verdict) = verify(&["--sample", "5%", "--partition", "0"]);
+        assert_eq!(status, Some(0), "{mode}: {verdict}");
+        let partition = &verdict["partitions"][0];
+        let stretches = partition["sample"]["stretches"].as_array().unwrap();
+        assert!(stretches.len() >= 5, "{mode}: {verdict}");
+        let end = other.partition(0).len() as i64;
+        let last = if mode == "exact" {
+            other.partition(0)[end as usize - 1].offset
+        } else {
+            end - 1
+        };
+        assert_eq!(
+            (&stretches[0][0], &stretches[stretches.len() - 1][1]),
+            (&0.into(), &last.into())
+        );
+        let equal = partition["equal"].as_u64().unwrap();
+        assert!((500..3_000).contains(&equal), "{mode}: {verdict}");
+        let (status, verdict) = verify(&["--sample", "5%", "--partition", "1"]);
+        assert_eq!(status, Some(3), "{mode}: {verdict}");
+        assert_eq!(verdict["partitions"][0]["differences"][0]["kind"], "value");
+
+        let mut arguments = vec!["verify", "--sample", "5%", "--partition", "0"];
+        arguments.extend(backup.places(&bootstrap));
+        let words = ["no difference in the sample", "a sample: ", "spread from 0 to"];
+        assert_says(&backup.environment.run(&arguments), 0, &words);
+        // What is missing at the end is always in the sample.
+        backup.environment.write(
+            &format!("backup/{topic}-0-{}", last + 1),
+            csv_line(&record(&topic, 0, last + 1, 10)),
+        );
+        assert_eq!(verify(&["--sample", "5%", "--partition", "0"]).0, Some(3));
+    }
+}
+
+/// The log cleaner drops what it should: that is no difference. What it should not have dropped is one.
+#[test]
+fn a_compacted_topic_may_lack_what_newer_records_replace() {
+    let environment = TestEnvironment::new();
+    // Fifty keys again and again, one of them always null, one key that comes once, and a gap before the end.
+    const ONCE: i64 = 777;
+    let history = |topic: &str, has_once: bool| -> String {
+        (0..2_010)
+            .filter(|offset| !(1_990..2_000).contains(offset) && (has_once || *offset != ONCE))
+            .map(|offset| {
+                let mut one = record(topic, 0, offset, 10);
+                let key = if offset == ONCE {
+                    "once".to_owned()
+                } else {
+                    format!("key {}", offset % 50)
+                };
+                one.key = Some(key.into_bytes());
+                one.value = one.value.filter(|_| offset % 50 != 7);
+                csv_line(&one)
+            })
+            .collect()
+    };
+    let (whole, lossy) = ("cleaned-whole", "cleaned-lossy");
+    environment.write(&format!("backup/{whole}-0-0"), history(whole, true));
+    environment.write(&format!("backup/{lossy}-0-0"), history(lossy, false));
+    let bootstrap = broker().bootstrap();
+    let run = |command: &str, more: &[&str]| {
+        let mut arguments = vec![command, "--from", "backup", "--bootstrap-server", &bootstrap];
+        arguments.extend(["--fields", "key,value,offset,timestamp", "-q"]);
+        arguments.extend(more);
+        environment.run(&arguments)
+    };
+    let compact = ["--offsets", "exact", "--topic-config", "cleanup.policy=compact"];
+    let both = ["-t", whole, "-t", lossy];
+    assert_says(
+        &run("restore", &[&both[..], &compact].concat()),
+        0,
+        &["the log cleaner has removed all"],
+    );
+    for mode in ["auto", "exact"] {
+        let words = ["all equal", "cleaned away, as a compacted topic may"];
+        assert_says(&run("verify", &["-t", whole, "--offsets", mode]), 0, &words);
+        // The other topic never had the key that comes once.
+        let rename = format!("{whole}={lossy}");
+        let output = run("verify", &["-t", whole, "--rename", &rename, "--offsets", mode]);
+        assert_says(
+            &output,
+            3,
+            &["the target lacks a record", "offset 777", "\"once\"", "NOT equal"],
+        );
+    }
+    // A part of the history does not show what came behind it.
+    let output = run("verify", &["-t", whole, "--sample", "10%"]);
+    assert_says(&output, 0, &["only a comparison without --sample tells"]);
 }

@@ -5,7 +5,7 @@ use record::RecordBlock;
 
 use super::header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START};
 use super::varint;
-use super::{DecodeError, decompress};
+use super::{DecodeError, HIDDEN_DELTA, decompress};
 
 /// The largest record that is read. Far above any broker's `message.max.bytes`, far below a machine's memory.
 const MAX_RECORD_BYTES: usize = 256 << 20;
@@ -185,6 +185,10 @@ fn append(block: &mut RecordBlock, header: &BatchHeader, mut bytes: &[u8]) -> Op
     take_bytes(bytes, 1)?; // Attributes of a record: none are defined.
     let timestamp_delta = varint::take(bytes)?;
     let offset_delta = varint::take(bytes)?;
+    // As consumers do: what lies before the place that was asked for is passed over.
+    if offset_delta == HIDDEN_DELTA {
+        return Some(());
+    }
     let timestamp = if header.is_log_append_time() {
         header.max_timestamp
     } else {

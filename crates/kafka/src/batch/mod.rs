@@ -20,6 +20,10 @@ mod header;
 mod tests;
 mod varint;
 
+/// The offset delta of records that consumers pass over: far before any place that is asked for. Not -1, with which
+/// librdkafka shows them at offsets before the batch.
+const HIDDEN_DELTA: i64 = i32::MIN as i64;
+
 pub use buffers::BufferPool;
 pub use compress::Compression;
 pub use decode::{BatchRecords, Batches, ControlType, RawBatch, batches};

@@ -171,34 +171,38 @@ pub(super) async fn compare(
                 let Ok(mut ours) = batch.decode() else {
                     return foreign(*base);
                 };
-                let mut sent = RecordBlock::new();
-                let mut stored = RecordBlock::new();
+                let (mut sent, mut stored) = (RecordBlock::new(), RecordBlock::new());
                 let (mut sent_index, mut stored_index) = (0, 0);
-                for offset in *base..end {
-                    if sent_index == sent.len() {
+                let mut more = true;
+                loop {
+                    while sent_index == sent.len() && more {
                         sent.clear();
                         sent_index = 0;
-                        if ours.read(&mut sent, 1 << 20).is_err() {
-                            return foreign(offset);
-                        }
+                        let Ok(left) = ours.read(&mut sent, 1 << 20) else {
+                            return foreign(*base);
+                        };
+                        more = left;
                     }
                     if stored_index == stored.len() {
                         stored_index = 0;
                         match fetcher.next(&mut stored).await {
-                            Ok(true) => {}
-                            Ok(false) => return foreign(offset),
-                            Err(FetchError::OutOfRange { .. }) => return foreign(offset),
+                            Ok(_) => {}
+                            Err(FetchError::OutOfRange { .. }) => return foreign(*base),
                             Err(error) => return Comparison::Unread(error),
                         }
                     }
-                    if sent_index == sent.len() {
-                        return foreign(offset);
-                    }
-                    let (left, right) = (sent.get(sent_index), stored.get(stored_index));
-                    let same =
-                        left.key == right.key && left.value == right.value && left.headers == right.headers;
-                    if right.offset != offset || !same {
-                        return foreign(offset);
+                    // Hidden records show on neither side.
+                    let left = (sent_index < sent.len()).then(|| sent.get(sent_index));
+                    let right = (stored_index < stored.len()).then(|| stored.get(stored_index));
+                    match (left, right) {
+                        (None, None) => break,
+                        (Some(left), Some(right))
+                            if right.offset == base + left.offset
+                                && left.key == right.key
+                                && left.value == right.value
+                                && left.headers == right.headers => {}
+                        (_, Some(right)) => return foreign(right.offset),
+                        (Some(left), None) => return foreign(base + left.offset),
                     }
                     sent_index += 1;
                     stored_index += 1;

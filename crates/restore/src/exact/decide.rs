@@ -53,13 +53,13 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
         }
         let topic = &plan.topics[index];
         let about = metadata.iter().find(|found| found.name == topic.target);
-        let surveys = surveys(job, &context, plan, topic).await?;
+        let mut surveys = surveys(job, &context, plan, topic).await?;
         warn_of_damage(&surveys, &mut findings);
         let compacted = is_compacted(cluster, topic).await;
-        let method = match compacted {
-            true => GapMethod::Cleaner,
-            false => gaps::probe(cluster, &topic.target).await?,
-        };
+        // The log cleaner would turn hidden records at the end of a log into a reason to complain.
+        let hides = job.target.hidden_records && !compacted;
+        let stepping = gaps::probe(cluster, &topic.target, hides).await?;
+        let method = if compacted { GapMethod::Cleaner } else { stepping };
         let begun = begun(job, cluster, &context, plan, topic, &surveys).await?;
         let existing = topic
             .create
@@ -69,6 +69,7 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
         let replicas = replicas(topic, about, brokers);
 
         let topic = &mut plan.topics[index];
+        reach_log_ends(topic, &mut surveys, stepping, &mut findings);
         let mut sum = ExactCost::default();
         for partition in &mut topic.partitions {
             let Some(survey) = surveys.get(&partition.partition) else {
@@ -80,6 +81,17 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
             partition.survey = Some(survey.clone());
         }
         topic.gaps = Some(method);
+        topic.cost_basis = Some(cost::basis(method, round_trip));
+        if method == GapMethod::Hidden && surveys.values().any(|survey| survey.missing_offsets > 0) {
+            findings.push(Finding {
+                severity: Severity::Warning,
+                message: format!(
+                    "{}: gaps will hold hidden records, as --hidden-records asks: kafka-python shows them, and whatever \
+                     compresses batches anew on their way (a mirror, another compression.type) makes them visible",
+                    topic.target
+                ),
+            });
+        }
         let obstacle = obstacle(topic, about, method, &surveys);
         settle(job, topic, &begun, obstacle, sum, &mut findings);
         if compacted {
@@ -113,6 +125,59 @@ async fn surveys(
         surveys.insert(number, survey);
     }
     Ok(surveys)
+}
+
+/// Counts what is missing between the last records and the source's log ends as gaps, or leaves it out where nothing can
+/// be done about it.
+fn reach_log_ends(
+    topic: &mut TopicPlan,
+    surveys: &mut BTreeMap<i32, Survey>,
+    method: GapMethod,
+    findings: &mut Vec<Finding>,
+) {
+    let mut left_out = Vec::new();
+    for partition in &mut topic.partitions {
+        let (Some(end), Some(survey)) = (partition.log_end, surveys.get_mut(&partition.partition)) else {
+            continue;
+        };
+        // Behind damage nobody knows what there was.
+        if survey.damage.is_some() {
+            continue;
+        }
+        let start = partition.log_start.map_or(end, |start| start.min(end));
+        let from = survey.end_offset.unwrap_or(start);
+        if end <= from && survey.end_offset.is_some() {
+            continue;
+        }
+        let missing = (end - from).unsigned_abs();
+        if missing > 0 && method == GapMethod::None {
+            left_out.push(partition.partition);
+            match survey.end_offset {
+                Some(_) => {
+                    partition.log_end = None;
+                    continue;
+                }
+                // Fillers and a later beginning do it for a log without records.
+                None => partition.log_start = Some(end),
+            }
+        } else {
+            survey.missing_offsets += missing;
+            survey.gaps += u64::from(missing > 0);
+        }
+        survey.first_offset = survey.first_offset.or(Some(partition.log_start.unwrap_or(end)));
+        survey.end_offset = Some(end);
+    }
+    if !left_out.is_empty() {
+        findings.push(Finding {
+            severity: Severity::Warning,
+            message: format!(
+                "{}: the snapshot tells that the logs of partitions {left_out:?} ended behind their last records (after \
+                 markers of transactions, for example), and this user may not write what fills such offsets: committed \
+                 offsets there will lie beyond the end. Alter on the cluster, or Write on transactional ids, helps",
+                topic.target
+            ),
+        });
+    }
 }
 
 /// True where the topic is compacted, or was before a restore that is not finished.
@@ -182,7 +247,7 @@ async fn begun(
 }
 
 /// True where the last records of a partition of the target stand at the offsets that they have in the backup.
-async fn stands_exact(
+pub(crate) async fn stands_exact(
     cluster: &Cluster,
     context: &StreamContext,
     plan: &RestorePlan,

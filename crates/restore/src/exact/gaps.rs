@@ -21,6 +21,9 @@ pub enum GapMethod {
     Transactions,
     /// Null records between the records of a compacted topic, which the log cleaner removes afterwards.
     Cleaner,
+    /// Records that consumers pass over, where a person asked for them: needs nothing but Write on the topic, and no
+    /// contract covers it.
+    Hidden,
     /// Not at all: this user may do none of it.
     None,
 }
@@ -32,19 +35,22 @@ impl GapMethod {
             Self::Markers => "transaction markers",
             Self::Transactions => "empty transactions",
             Self::Cleaner => "null records that the log cleaner removes at the end",
+            Self::Hidden => "hidden records (--hidden-records), which no contract covers",
             Self::None => "not possible with this user's rights",
         }
     }
 }
 
-/// Finds out how gaps in `topic` can be closed without the log cleaner. Changes nothing.
-pub(crate) async fn probe(cluster: &Cluster, topic: &str) -> Result<GapMethod, RestoreError> {
+/// Finds out how gaps in `topic` can be closed without the log cleaner; with hidden records only where a person `hides`
+/// and nothing else is permitted. Changes nothing.
+pub(crate) async fn probe(cluster: &Cluster, topic: &str, hides: bool) -> Result<GapMethod, RestoreError> {
     if cluster.may_write_markers().await {
         return Ok(GapMethod::Markers);
     }
     let id = transactional_id(topic, 0);
     Ok(match cluster.may_use_transactional_id(&id).await? {
         true => GapMethod::Transactions,
+        false if hides => GapMethod::Hidden,
         false => GapMethod::None,
     })
 }
@@ -71,7 +77,7 @@ impl GapFiller {
             GapMethod::Transactions => {
                 Self::Transactions(Arc::new(Transactions::start(cluster, topic).await?))
             }
-            GapMethod::Cleaner | GapMethod::None => Self::None,
+            GapMethod::Cleaner | GapMethod::Hidden | GapMethod::None => Self::None,
         })
     }
 

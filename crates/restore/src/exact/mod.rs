@@ -17,7 +17,7 @@ mod roll;
 pub mod survey;
 mod transactions;
 
-pub(crate) use decide::decide;
+pub(crate) use decide::{decide, stands_exact};
 pub(crate) use finish::{begin_logs, clean, trim};
 pub(crate) use gaps::GapFiller;
 pub(crate) use rights::check;

@@ -190,6 +190,25 @@ impl Place {
         findings
     }
 
+    /// Writes the journal to the cluster or to the file, or gives up: without it, a run that is interrupted could not
+    /// tell its own records from those that they come behind, and would add them once more.
+    pub(super) async fn keep_bases(&self, cluster: &Cluster, journal: &Journal) -> Result<(), RestoreError> {
+        let topic = self.topic.as_str();
+        let in_file = self.file.as_ref().map(|file| file.write(topic, journal));
+        let Err(error) = journal::write(cluster, topic, self.partition, journal).await else {
+            return Ok(());
+        };
+        if matches!(in_file, Some(Ok(()))) && error.is_missing_right() {
+            return Ok(());
+        }
+        Err(RestoreError::Refused(format!(
+            "{topic}: with --append, where the logs end now must be kept somewhere, or an interrupted run would add its \
+             records twice, and it cannot be kept in the journal: {error}. Grant Read on the group {}, or say --report \
+             FILE, which keeps the journal beside it; of very many partitions take some at a time with --partition",
+            journal::group(topic)
+        )))
+    }
+
     /// Deletes the journal, in both places.
     pub(super) async fn forget(&self, cluster: &Cluster) -> Result<(), JournalError> {
         match journal::delete(cluster, &self.topic).await {

@@ -8,6 +8,7 @@ pub(crate) mod commands;
 mod finish;
 mod journals;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kafka::admin::{ConfigOperation, ConfigResource, ConfigSource, NewTopic, OffsetSpec, ProducerIdentity};
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 
 use crate::configure::change_and_wait;
 use crate::error::RestoreError;
+use crate::exact::gaps::GapMethod;
 use crate::job::Job;
 use crate::journal::{self, Journal};
 use crate::plan::{self, Finding, RestorePlan, TopicPlan};
@@ -77,6 +79,23 @@ impl Prepared {
         let policy = self.configs.get("cleanup.policy");
         policy.is_some_and(|policy| policy.value.contains("compact"))
             || self.journal.lock().await.originals.contains_key("cleanup.policy")
+    }
+
+    /// Where a partition's log ended before the first record of this restore, where that is known.
+    pub(crate) async fn base(&self, partition: i32) -> Option<i64> {
+        self.journal.lock().await.base(partition)
+    }
+
+    /// Notes, before the first record is written, that this restore begins at `base` in a partition.
+    pub(crate) async fn set_base(
+        &self,
+        cluster: &Cluster,
+        partition: i32,
+        base: i64,
+    ) -> Result<(), RestoreError> {
+        let mut journal = self.journal.lock().await;
+        journal.set_base(partition, base);
+        self.place.keep_bases(cluster, &journal).await
     }
 
     /// Raises `max.message.bytes` for the time of the restore where it is below `needed`. Safe to call from every
@@ -154,10 +173,26 @@ pub(crate) async fn prepare(
             None => Journal::new(source_of(plan, topic), producer),
         };
         (journal.producer_id, journal.producer_epoch) = (producer.id, producer.epoch);
-        if append && earlier.is_none() {
-            journal.set_bases(log_ends(cluster, topic).await?);
+        let source = source_of(plan, topic);
+        match &earlier {
+            Some(earlier) if earlier.source == source => {}
+            // Where its records end and others begin, nobody would know after the next interruption.
+            Some(earlier) if append => {
+                return Err(RestoreError::Refused(format!(
+                    "{0}: a restore of {1} that began at {2} was not finished. Run that one again until it is complete, \
+                     or end it with `kafka-restore topics finish -t {0}`, before other records come behind it",
+                    topic.target, earlier.source, earlier.started
+                )));
+            }
+            _ => {
+                journal.source = source;
+                journal.set_bases(bases(cluster, topic, append).await?);
+            }
         }
         let place = journals.place(&topic.target);
+        if append {
+            place.0.keep_bases(cluster, &journal).await?;
+        }
         let prepared = prepare_one(cluster, topic, configs, journal, place, &mut preparation).await?;
         preparation.topics.push(Arc::new(prepared));
     }
@@ -173,7 +208,8 @@ async fn prepare_one(
     (place, shared): (Place, bool),
     preparation: &mut Preparation,
 ) -> Result<Prepared, RestoreError> {
-    let changes = profile::changes(&configs, topic.needs_fillers());
+    let fills = topic.needs_fillers() || topic.gaps == Some(GapMethod::Hidden);
+    let changes = profile::changes(&configs, fills);
     for change in &changes {
         journal
             .originals
@@ -258,18 +294,25 @@ pub(crate) async fn differences(
     wish::differences(wishes, &topic.target, known, partitions, configs, &originals)
 }
 
-async fn log_ends(cluster: &Cluster, topic: &TopicPlan) -> Result<Vec<(i32, i64)>, RestoreError> {
+/// Where a restore that begins now puts its first records: behind all that is there where that is asked for, else at the
+/// ends of logs that hold nothing.
+async fn bases(cluster: &Cluster, topic: &TopicPlan, append: bool) -> Result<Vec<(i32, i64)>, RestoreError> {
     let partitions: Vec<_> = topic
         .partitions
         .iter()
         .map(|partition| TopicPartition::new(topic.target.as_str(), partition.partition))
         .collect();
-    let mut ends = Vec::with_capacity(partitions.len());
+    let mut ends = BTreeMap::new();
     for (partition, end) in cluster.list_offsets(&partitions, OffsetSpec::Latest).await {
-        ends.push((partition.partition, end?));
+        ends.insert(partition.partition, end?);
     }
-    ends.sort_unstable();
-    Ok(ends)
+    if !append {
+        for (partition, start) in cluster.list_offsets(&partitions, OffsetSpec::Earliest).await {
+            let start = start?;
+            ends.retain(|number, end| *number != partition.partition || *end == start);
+        }
+    }
+    Ok(ends.into_iter().collect())
 }
 
 /// Creates a topic; true where it was this process that did.
