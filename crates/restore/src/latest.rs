@@ -142,6 +142,7 @@ pub(crate) async fn settle(
             last_start_offset: None,
             target_start: 0,
             target_end: 0,
+            log_start: None,
             log_end: None,
             survey: None,
             cost: None,
