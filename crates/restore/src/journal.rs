@@ -470,7 +470,10 @@ mod tests {
             joined.originals.keys().collect::<Vec<_>>(),
             ["retention.bytes", "retention.ms", "segment.ms"]
         );
-        assert_eq!((joined.base(0), joined.base(5), joined.base(1)), (7, 9, 0));
+        assert_eq!(
+            (joined.base(0), joined.base(5), joined.base(1)),
+            (Some(7), Some(9), None)
+        );
         assert_eq!(joined.started, first.started);
         assert_eq!(Journal::joined([]), None);
     }
