@@ -114,8 +114,8 @@ fn measure(program: &Path, broker: &Broker, backup: &Backup, what: &str, more: &
     say::step(what);
     let disk = Disk::watch(broker.log_dir(0));
     let started = Instant::now();
+    let done = AtomicBool::new(false);
     let written = thread::scope(|scope| -> Result<Duration> {
-        let done = AtomicBool::new(false);
         let watcher = scope.spawn(|| {
             let mut reached = None;
             while reached.is_none() && !done.load(Ordering::Relaxed) {
