@@ -103,7 +103,7 @@ pub(super) fn deadline(wait: Duration) -> Instant {
     Instant::now() + wait.min(Duration::from_secs(365 * 86_400))
 }
 
-/// What stands where `plan` would commit, for [`undo`].
+/// What stands where `plan` would commit, for [`super::undo`].
 pub async fn before(cluster: &Cluster, plan: &GroupsPlan) -> Result<GroupsFile, RestoreError> {
     let mut groups = Vec::with_capacity(plan.groups.len());
     for group in plan
