@@ -10,6 +10,7 @@
 
 mod buffers;
 mod compress;
+mod crc;
 mod decode;
 mod decompress;
 mod encode;
