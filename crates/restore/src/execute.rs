@@ -58,7 +58,9 @@ pub async fn execute(
         Some(identity) => identity,
         None => cluster.init_producer_id().await?,
     };
-    let shared = share(job, plan, cluster, identity, Arc::clone(&progress), cancel).await?;
+    let markers = cluster.init_producer_id().await?;
+    let producers = (identity, markers);
+    let shared = share(job, plan, cluster, producers, Arc::clone(&progress), cancel).await?;
     let _latest = shared.stream.budget.hold(plan.latest.bytes);
 
     progress.report(&Event::Phase {
@@ -178,7 +180,7 @@ async fn share(
     job: &Job,
     plan: &RestorePlan,
     cluster: Cluster,
-    identity: ProducerIdentity,
+    (identity, markers): (ProducerIdentity, ProducerIdentity),
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 ) -> Result<Arc<Shared>, RestoreError> {
@@ -189,6 +191,7 @@ async fn share(
     };
     let options = ProducerOptions {
         identity: Some(identity),
+        markers: Some(markers),
         delivery_deadline: job.target.patience,
         ..ProducerOptions::default()
     };

@@ -47,6 +47,10 @@ pub struct ProducerOptions {
     /// Who writes. Without it brokers check no sequence numbers and only one batch per partition is in flight; that is
     /// for fillers whose order does not matter.
     pub identity: Option<ProducerIdentity>,
+    /// Who transaction markers are from; without it there are no gaps. Another one than `identity`: a broker that has
+    /// forgotten a producer of old records, and gets a marker of it before its next batch, knows it again and wants that
+    /// batch to begin with the sequence number 0.
+    pub markers: Option<ProducerIdentity>,
     /// How long a broker may wait for its followers.
     pub request_timeout: Duration,
     /// How long a partition may stand still before it is given up.
@@ -67,6 +71,7 @@ impl Default for ProducerOptions {
     fn default() -> Self {
         Self {
             identity: None,
+            markers: None,
             request_timeout: Duration::from_secs(30),
             delivery_deadline: Duration::from_secs(300),
             max_in_flight: 5,
@@ -190,7 +195,7 @@ impl Producer {
             commands: self.commands.clone(),
             handle,
             partition,
-            has_identity: self.options.identity.is_some(),
+            has_markers: self.options.markers.is_some(),
             room: Arc::new(Semaphore::new(units)),
             units,
             progress: receiver,
@@ -209,7 +214,7 @@ pub struct PartitionProducer {
     commands: mpsc::UnboundedSender<Command>,
     handle: u64,
     partition: TopicPartition,
-    has_identity: bool,
+    has_markers: bool,
     room: Arc<Semaphore>,
     units: usize,
     progress: watch::Receiver<Progress>,
@@ -249,9 +254,9 @@ impl PartitionProducer {
         self.queue(Operation::Batch(batch), count, bytes).await
     }
 
-    /// Queues `count` offsets without records. Needs an identity, and Alter or ClusterAction on the cluster.
+    /// Queues `count` offsets without records. Needs an identity for markers, and Alter or ClusterAction on the cluster.
     pub async fn append_gap(&mut self, count: i64) -> Result<(), ProduceError> {
-        if !self.has_identity {
+        if !self.has_markers {
             return Err(ProduceError::NoIdentity {
                 partition: self.partition.clone(),
             });

@@ -136,6 +136,41 @@ async fn lost_answers_and_a_broker_restart_in_between_lose_and_double_nothing() 
     );
 }
 
+/// A restarted broker has forgotten the producer of old records. A marker of that producer makes it known again, and its
+/// next batch refused; so markers are from another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_after_a_restart_leaves_the_sequence_numbers_alone() {
+    let mut broker = Broker::builder(KafkaVersion::V4_1).start().unwrap();
+    let cluster = cluster(&broker.bootstrap()).await;
+    let other = idempotent(&cluster).await;
+    let same = ProducerOptions {
+        markers: other.identity,
+        ..other.clone()
+    };
+    let mut writers = Vec::new();
+    for (topic, options) in [("gap-other", other), ("gap-same", same)] {
+        consumer::create_topic(&broker.internal_bootstrap(), topic, 1, KEEP).unwrap();
+        let partition = TopicPartition::new(topic, 0);
+        let mut writer = Producer::new(cluster.clone(), options).partition(partition, 0, 0);
+        writer.append(one_batch(&numbered(0, 0, RECORDS))).await.unwrap();
+        writer.flush().await.unwrap();
+        writers.push(writer);
+    }
+    broker.restart(0).unwrap();
+    let mut ends = Vec::new();
+    for mut writer in writers {
+        writer.append_gap(1).await.unwrap();
+        writer
+            .append(one_batch(&numbered(0, RECORDS, RECORDS)))
+            .await
+            .unwrap();
+        ends.push(writer.flush().await.map_err(|error| error.to_string()));
+    }
+    assert_eq!(ends[0], Ok(2 * RECORDS + 1));
+    let refused = ends[1].as_ref().unwrap_err();
+    assert!(refused.contains("OutOfOrderSequenceNumber"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_stays_away_is_given_up_with_what_is_confirmed() {
     let broker = Broker::builder(KafkaVersion::V4_1)

@@ -29,6 +29,7 @@ pub(crate) async fn cluster(bootstrap: &str) -> Cluster {
 pub(crate) async fn idempotent(cluster: &Cluster) -> ProducerOptions {
     ProducerOptions {
         identity: Some(cluster.init_producer_id().await.unwrap()),
+        markers: Some(cluster.init_producer_id().await.unwrap()),
         quiet_time: Duration::from_millis(1500),
         ..ProducerOptions::default()
     }

@@ -187,7 +187,7 @@ impl Actor {
         )?;
         let identity = self
             .options
-            .identity
+            .markers
             .unwrap_or(ProducerIdentity { id: -1, epoch: -1 });
         let body = markers_body(identity, gaps);
         let wait = self.options.request_timeout + ANSWER_GRACE;
