@@ -5,6 +5,7 @@
 //! [`librdkafka`] does the whole job with the usual client. [`harness`] runs the program and those beside it in turns
 //! and prints a table; every participant is a process of its own, so that CPU time and memory can be told apart.
 
+pub mod binary;
 pub mod dataset;
 pub mod floor;
 pub mod generate;

@@ -1,0 +1,114 @@
+//! Decoders alone, uncompressed and from memory, in payload bytes per second of one core:
+//! `cargo bench -p kafka-restore-bench --bench formats`.
+
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use backup::format::{Decoding, ObjectDecoder, ObjectHints, ParquetDecoder, ParquetStep, Status};
+use bytes::Bytes;
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use kafka_restore_bench::dataset::{Dataset, Form, Shape};
+use kafka_restore_bench::floor::BLOCK_BYTES;
+use kafka_restore_bench::{binary, generate, read};
+use record::RecordBlock;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    divan::main();
+}
+
+/// The bytes of the first object of 50 000 records.
+fn object(form: Form, folder: &Path) -> Vec<u8> {
+    let dataset = Dataset {
+        shape: Shape::Small,
+        form,
+        scale: 0.06,
+    };
+    let data = generate::ensure(&dataset, folder).expect("a backup");
+    let object = read::objects(&data).expect("objects").remove(0);
+    std::fs::read(object.path).expect("an object")
+}
+
+fn hints() -> ObjectHints {
+    ObjectHints {
+        key: "bench-0-0".to_owned(),
+        start_offset: Some(0),
+        next_start_offset: None,
+    }
+}
+
+/// Decodes a file that is read from its start; gives each block to `use_block`.
+fn decode(decoding: &Arc<Decoding>, stored: &Bytes, mut use_block: impl FnMut(&mut RecordBlock)) {
+    let mut decoder = ObjectDecoder::new(Arc::clone(decoding), hints());
+    for start in (0..stored.len()).step_by(read::READ_BYTES) {
+        decoder.push(stored.slice(start..stored.len().min(start + read::READ_BYTES)));
+    }
+    decoder.end_of_input();
+    let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
+    loop {
+        let status = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
+        use_block(&mut block);
+        block.clear();
+        if status == Status::Finished {
+            return;
+        }
+    }
+}
+
+fn decode_parquet(decoding: &Decoding, stored: &Bytes) {
+    let mut decoder = ParquetDecoder::new(decoding, hints(), stored.len() as u64, 64 << 20);
+    let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
+    loop {
+        let step = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
+        black_box(&block);
+        block.clear();
+        match step {
+            ParquetStep::Need(ranges) => {
+                for range in ranges {
+                    let bytes = stored.slice(range.start as usize..range.end as usize);
+                    decoder.push(range.start, bytes);
+                }
+            }
+            ParquetStep::BlockReady => {}
+            ParquetStep::Finished => return,
+        }
+    }
+}
+
+#[divan::bench(args = ["csv", "jsonl", "avro", "parquet"], sample_count = 40, sample_size = 1)]
+fn payload_bytes(bencher: Bencher<'_, '_>, form: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let texts = Arc::new(read::decoding());
+    let csv = Bytes::from(object(Form::Csv, folder.path()));
+    let mut blocks = Vec::new();
+    decode(&texts, &csv, |block| blocks.push(std::mem::take(block)));
+    let payload: usize = blocks.iter().map(RecordBlock::payload_bytes).sum();
+    let (decoding, stored) = match form {
+        "csv" => (texts, csv),
+        "jsonl" => {
+            let gzip = object(Form::JsonlGzip, folder.path());
+            let mut text = Vec::new();
+            flate2::read::GzDecoder::new(&gzip[..])
+                .read_to_end(&mut text)
+                .expect("gzip");
+            (texts, text.into())
+        }
+        "avro" => (Arc::default(), binary::avro_file(&blocks).into()),
+        _ => (
+            Arc::default(),
+            binary::parquet_file(&blocks).expect("a file").into(),
+        ),
+    };
+    bencher
+        .counter(BytesCount::new(payload))
+        .bench_local(|| match form {
+            "parquet" => decode_parquet(&decoding, black_box(&stored)),
+            _ => decode(&decoding, black_box(&stored), |block| {
+                black_box(block);
+            }),
+        });
+}
