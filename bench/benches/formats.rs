@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use backup::format::{Decoding, ObjectDecoder, ObjectHints, ParquetDecoder, ParquetStep, Status};
+use backup::format::{Decoding, ParquetDecoder, ParquetStep};
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -33,34 +33,8 @@ fn object(form: Form, folder: &Path) -> Vec<u8> {
     std::fs::read(object.path).expect("an object")
 }
 
-fn hints() -> ObjectHints {
-    ObjectHints {
-        key: "bench-0-0".to_owned(),
-        start_offset: Some(0),
-        next_start_offset: None,
-    }
-}
-
-/// Decodes a file that is read from its start; gives each block to `use_block`.
-fn decode(decoding: &Arc<Decoding>, stored: &Bytes, mut use_block: impl FnMut(&mut RecordBlock)) {
-    let mut decoder = ObjectDecoder::new(Arc::clone(decoding), hints());
-    for start in (0..stored.len()).step_by(read::READ_BYTES) {
-        decoder.push(stored.slice(start..stored.len().min(start + read::READ_BYTES)));
-    }
-    decoder.end_of_input();
-    let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
-    loop {
-        let status = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
-        use_block(&mut block);
-        block.clear();
-        if status == Status::Finished {
-            return;
-        }
-    }
-}
-
 fn decode_parquet(decoding: &Decoding, stored: &Bytes) {
-    let mut decoder = ParquetDecoder::new(decoding, hints(), stored.len() as u64, 64 << 20);
+    let mut decoder = ParquetDecoder::new(decoding, read::hints(), stored.len() as u64, 64 << 20);
     let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
     loop {
         let step = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
@@ -85,7 +59,7 @@ fn payload_bytes(bencher: Bencher<'_, '_>, form: &str) {
     let texts = Arc::new(read::decoding());
     let csv = Bytes::from(object(Form::Csv, folder.path()));
     let mut blocks = Vec::new();
-    decode(&texts, &csv, |block| blocks.push(std::mem::take(block)));
+    read::decode_stored(&texts, &csv, |block| blocks.push(std::mem::take(block)));
     let payload: usize = blocks.iter().map(RecordBlock::payload_bytes).sum();
     let (decoding, stored) = match form {
         "csv" => (texts, csv),
@@ -107,7 +81,7 @@ fn payload_bytes(bencher: Bencher<'_, '_>, form: &str) {
         .counter(BytesCount::new(payload))
         .bench_local(|| match form {
             "parquet" => decode_parquet(&decoding, black_box(&stored)),
-            _ => decode(&decoding, black_box(&stored), |block| {
+            _ => read::decode_stored(&decoding, black_box(&stored), |block| {
                 black_box(block);
             }),
         });

@@ -10,6 +10,8 @@ use backup::format::{Decoding, Field, Interpretation, ObjectDecoder, ObjectHints
 use bytes::Bytes;
 use record::RecordBlock;
 
+use crate::floor::BLOCK_BYTES;
+
 /// Stored bytes read at once.
 pub const READ_BYTES: usize = 1 << 20;
 
@@ -65,6 +67,38 @@ pub fn decoding() -> Decoding {
         key_as: Some(Interpretation::Bytes),
         value_as: Some(Interpretation::Bytes),
         ..Decoding::default()
+    }
+}
+
+/// What is known of an object that is in memory only.
+pub fn hints() -> ObjectHints {
+    ObjectHints {
+        key: "bench-0-0".to_owned(),
+        start_offset: Some(0),
+        next_start_offset: None,
+    }
+}
+
+/// Decodes an object that is in memory; gives each full block to `use_block`, which may take it or leave it to be filled
+/// again.
+///
+/// # Panics
+///
+/// Where the object cannot be decoded: it is a generated one.
+pub fn decode_stored(decoding: &Arc<Decoding>, stored: &Bytes, mut use_block: impl FnMut(&mut RecordBlock)) {
+    let mut decoder = ObjectDecoder::new(Arc::clone(decoding), hints());
+    for start in (0..stored.len()).step_by(READ_BYTES) {
+        decoder.push(stored.slice(start..stored.len().min(start + READ_BYTES)));
+    }
+    decoder.end_of_input();
+    let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
+    loop {
+        let status = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
+        use_block(&mut block);
+        block.clear();
+        if status == Status::Finished {
+            return;
+        }
     }
 }
 

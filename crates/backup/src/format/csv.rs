@@ -11,6 +11,7 @@
 use memchr::{memchr, memchr2};
 use record::{NO_TIMESTAMP, RecordBlock, RecordWriter};
 
+use super::csv_quick::{self, Found};
 use super::csv_raw::{self, Split};
 use super::guess::{self, Guess};
 use super::{
@@ -48,6 +49,8 @@ pub struct CsvDecoder {
     columns: Vec<Field>,
     /// For each column, the earlier one that holds the same field.
     twins: Vec<Option<usize>>,
+    /// True where records may go the quick way.
+    pub(super) quick: bool,
     raw_value: Option<usize>,
     parser: Parser,
     final_newline: FinalNewline,
@@ -72,7 +75,7 @@ pub(super) struct Parser {
     empty_value: EmptyField,
     raw: bool,
     notes: Notes,
-    /// The digits of the last number of the last record.
+    /// The digits of the last timestamp, and of the one before.
     last_digits: usize,
     previous_digits: usize,
     ranges: Vec<(usize, usize)>,
@@ -99,6 +102,7 @@ impl CsvDecoder {
         let mut decoder = Self {
             columns: Vec::new(),
             twins: Vec::new(),
+            quick: false,
             raw_value: None,
             parser: Parser {
                 empty_key: decoding.csv_empty_key,
@@ -141,6 +145,7 @@ impl CsvDecoder {
         self.twins = (0..fields.len())
             .map(|at| fields[..at].iter().position(|field| *field == fields[at]))
             .collect();
+        self.quick = self.twins.iter().all(Option::is_none) && !self.parser.raw;
         self.numbered = !fields.contains(&Field::Offset);
         if self.numbered && self.start_offset.is_none() {
             return refuse(
@@ -170,14 +175,40 @@ impl CsvDecoder {
         Ok(())
     }
 
+    /// The offset of the next record where its fields do not say.
+    fn next_offset(&self) -> Option<i64> {
+        match self.start_offset {
+            Some(start) if self.numbered => start.checked_add_unsigned(self.index),
+            _ => Some(0),
+        }
+    }
+
+    /// Takes the record at the start of `input` the quick way, where that goes.
+    #[inline]
+    fn quick_record(&mut self, input: &[u8], block: &mut RecordBlock) -> Option<Found> {
+        let mut writer = block.append(self.next_offset()?, NO_TIMESTAMP);
+        let parser = &mut self.parser;
+        let found = csv_quick::record(
+            &self.columns,
+            parser.empty_key,
+            parser.empty_value,
+            input,
+            &mut writer,
+        )?;
+        if found.length > self.max_record_bytes {
+            return None;
+        }
+        writer.finish();
+        parser.notes.empty_keys += u64::from(found.empty_key);
+        parser.notes.empty_values += u64::from(found.empty_value);
+        parser.last_digits = found.timestamp_digits;
+        Some(found)
+    }
+
     /// Tries the record at the start of `input`.
     fn record(&mut self, input: &[u8], end: bool, block: &mut RecordBlock) -> Outcome {
-        let offset = match self.start_offset {
-            Some(start) if self.numbered => match start.checked_add_unsigned(self.index) {
-                Some(offset) => offset,
-                None => return Outcome::Bad(Bad::at(0, "the record's offset would pass the largest number")),
-            },
-            _ => 0,
+        let Some(offset) = self.next_offset() else {
+            return Outcome::Bad(Bad::at(0, "the record's offset would pass the largest number"));
         };
         let writer = block.append(offset, NO_TIMESTAMP);
         match self.raw_value {
@@ -281,6 +312,14 @@ impl CsvDecoder {
                     }
                 }
                 break;
+            }
+            if self.quick
+                && let Some(found) = self.quick_record(rest, block)
+            {
+                self.step(&rest[..found.length]);
+                used += found.length;
+                self.after_newline = true;
+                continue;
             }
             match self.record(rest, end, block) {
                 Outcome::Whole { length, newline } => {
@@ -511,9 +550,7 @@ impl Parser {
                 }
             }
             Field::Offset => {
-                let offset = number(field).filter(|offset| *offset >= 0);
-                self.last_digits = field.len();
-                match offset {
+                match number(field).filter(|offset| *offset >= 0) {
                     Some(offset) => writer.offset(offset),
                     None => return Err(number_bad("offset", field, at_end)),
                 }
@@ -545,7 +582,7 @@ impl Parser {
         }
     }
 
-    /// A number at the very end of a file without a final newline may have been cut without a trace; one that
+    /// A timestamp at the very end of a file without a final newline may have been cut without a trace; one that
     /// is shorter than in the record before is worth a word.
     fn note_short_end(&mut self, last: Option<&Field>) {
         if last == Some(&Field::Timestamp) && self.last_digits < self.previous_digits {
@@ -615,7 +652,7 @@ pub(super) fn number(text: &[u8]) -> Option<i64> {
 }
 
 /// `base64(name):base64(value);` for each header.
-fn headers(field: &[u8], at_end: bool, writer: &mut RecordWriter<'_>) -> Result<(), Bad> {
+pub(super) fn headers(field: &[u8], at_end: bool, writer: &mut RecordWriter<'_>) -> Result<(), Bad> {
     let mut start = 0;
     let mut count = 0;
     while start < field.len() {

@@ -105,6 +105,11 @@ impl JsonDecoder {
 
     /// Looks at the first lines to tell what the fields are whose interpretation was not given.
     fn guess(&mut self, input: &[u8], end: bool) {
+        // No more than is needed, however much is here.
+        let (input, end) = match input.get(GUESS_BYTES..).and_then(|rest| memchr(b'\n', rest)) {
+            Some(stop) => (&input[..GUESS_BYTES + stop], true),
+            None => (input, end),
+        };
         let whole = match memchr::memrchr(b'\n', input) {
             _ if end => input,
             Some(stop) => &input[..stop],

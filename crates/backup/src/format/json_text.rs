@@ -3,6 +3,8 @@
 //! Strings are unescaped here and not by a JSON library, because Java writes strings that strict libraries
 //! refuse: half of a surrogate pair stays `\ud800`. Java's own `getBytes` makes `?` of it, and so do we.
 
+use memchr::memchr;
+
 use super::csv::decode_base64;
 use super::{Interpretation, base64_error};
 
@@ -16,7 +18,7 @@ pub(super) fn unescape(inside: &str, out: &mut Vec<u8>) -> Result<u64, String> {
     let text = inside.as_bytes();
     let mut start = 0;
     let mut lone = 0;
-    while let Some(at) = memchr::memchr(b'\\', &text[start..]) {
+    while let Some(at) = memchr(b'\\', &text[start..]) {
         let at = start + at;
         out.extend_from_slice(&text[start..at]);
         let Some(escape) = text.get(at + 1) else {
@@ -86,7 +88,7 @@ pub(super) fn write(
             let Some(inside) = string_inside(raw) else {
                 return Err(format!("should be a base64 string and is {}", describe(raw)));
             };
-            let text = if inside.contains('\\') {
+            let text = if memchr(b'\\', inside.as_bytes()).is_some() {
                 scratch.clear();
                 unescape(inside, scratch)?;
                 scratch.as_slice()

@@ -253,6 +253,17 @@ fn a_final_newline_ends_the_last_record_of_two_fields() {
 }
 
 #[test]
+fn a_last_timestamp_that_is_shorter_than_the_one_before_is_told() {
+    let fields = csv(&[Field::Key, Field::Offset, Field::Timestamp]);
+    let of = |text: &[u8]| decode(&fields, text).notes.suspicious_end;
+    assert!(of(b"azE=,1,1554210895000\nazE=,2,15542"));
+    assert!(of(b"azE=,1,1554210895000\nazE=,2,"));
+    assert!(!of(b"azE=,1,1554210895000\nazE=,2,1554210895001"));
+    assert!(!of(b"azE=,100,1\nazE=,101,2"));
+    assert!(!of(b"azE=,1,1554210895000\nazE=,2,15542\n"));
+}
+
+#[test]
 fn old_null_timestamps_and_fields_listed_twice() {
     let decoded = decode(
         &csv(&[Field::Offset, Field::Key, Field::Offset, Field::Timestamp]),

@@ -1,0 +1,205 @@
+//! What a container around a file costs beyond its codec: `cargo bench -p kafka-restore-bench --bench containers`.
+//!
+//! For each form three things are timed in turns, from memory and on one core: the codec alone with the same library, the
+//! decoder alone on the uncompressed file, and both together as the program does it. The table has the best of many
+//! rounds, and the third over the sum of the other two.
+
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backup::format::Decoding;
+use bytes::Bytes;
+use flate2::{Decompress, FlushDecompress};
+use kafka_restore_bench::dataset::{Dataset, Form, Shape};
+use kafka_restore_bench::{generate, read};
+use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: usize = 60;
+
+/// Bytes that a codec writes at once.
+const PIECE: usize = 128 << 10;
+
+/// What snappy-java puts in a block.
+const SNAPPY_BLOCK: usize = 32 << 10;
+
+/// A container of the sinks, with the plainest use of its library.
+struct Codec {
+    name: &'static str,
+    pack: fn(&[u8]) -> Vec<u8>,
+    unpack: fn(&[u8]) -> u64,
+}
+
+const CODECS: [Codec; 3] = [
+    Codec {
+        name: "gzip",
+        pack: gzip,
+        unpack: gunzip,
+    },
+    Codec {
+        name: "zstd",
+        pack: zstd,
+        unpack: unzstd,
+    },
+    Codec {
+        name: "snappy",
+        pack: xerial,
+        unpack: unxerial,
+    },
+];
+
+fn main() -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "| form | codec ms | decoder ms | together ms | over the sum |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|")?;
+    let decoding = Arc::new(read::decoding());
+    for (name, plain) in [("csv", csv()), ("jsonl", jsonl())] {
+        for codec in &CODECS {
+            let packed = Bytes::from((codec.pack)(&plain));
+            assert_eq!((codec.unpack)(&packed), plain.len() as u64);
+            let [codec_alone, decoder_alone, together] = best(&mut [
+                &mut || {
+                    black_box((codec.unpack)(black_box(&packed)));
+                },
+                &mut || decode(&decoding, &plain),
+                &mut || decode(&decoding, &packed),
+            ]);
+            let ratio = together.as_secs_f64() / (codec_alone + decoder_alone).as_secs_f64();
+            let [codec_alone, decoder_alone, together] =
+                [codec_alone, decoder_alone, together].map(|time| time.as_secs_f64() * 1e3);
+            writeln!(
+                out,
+                "| {name}, {} | {codec_alone:.1} | {decoder_alone:.1} | {together:.1} | {ratio:.2} |",
+                codec.name
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The shortest time of each of these, which run in turns.
+fn best<const COUNT: usize>(parts: &mut [&mut dyn FnMut(); COUNT]) -> [Duration; COUNT] {
+    let mut best = [Duration::MAX; COUNT];
+    for _ in 0..ROUNDS {
+        for (part, best) in parts.iter_mut().zip(&mut best) {
+            let started = Instant::now();
+            part();
+            *best = started.elapsed().min(*best);
+        }
+    }
+    best
+}
+
+fn decode(decoding: &Arc<Decoding>, stored: &Bytes) {
+    read::decode_stored(decoding, black_box(stored), |block| {
+        black_box(block);
+    });
+}
+
+/// The bytes of the first object of 50 000 records.
+fn object(form: Form) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let dataset = Dataset {
+        shape: Shape::Small,
+        form,
+        scale: 0.06,
+    };
+    let data = generate::ensure(&dataset, folder.path()).expect("a backup");
+    let object = read::objects(&data).expect("objects").remove(0);
+    std::fs::read(object.path).expect("an object")
+}
+
+fn csv() -> Bytes {
+    object(Form::Csv).into()
+}
+
+fn jsonl() -> Bytes {
+    let mut text = Vec::new();
+    flate2::read::GzDecoder::new(&object(Form::JsonlGzip)[..])
+        .read_to_end(&mut text)
+        .expect("gzip");
+    text.into()
+}
+
+fn gzip(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("gzip")
+}
+
+fn gunzip(packed: &[u8]) -> u64 {
+    let mut inflate = Decompress::new(false);
+    let mut crc = flate2::Crc::new();
+    let mut output = Vec::with_capacity(PIECE);
+    // The encoder above writes the shortest header there is.
+    let content = &packed[10..];
+    loop {
+        output.clear();
+        let rest = &content[inflate.total_in() as usize..];
+        let status = inflate.decompress_vec(rest, &mut output, FlushDecompress::None);
+        crc.update(black_box(&output));
+        if status.expect("gzip") == flate2::Status::StreamEnd {
+            break;
+        }
+    }
+    inflate.total_out()
+}
+
+fn zstd(plain: &[u8]) -> Vec<u8> {
+    // In pieces, as the sinks do: the frame has a window and not the size of its content.
+    let mut encoder = zstd::Encoder::new(Vec::new(), 3).expect("zstd");
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("zstd")
+}
+
+fn unzstd(packed: &[u8]) -> u64 {
+    let mut decoder = zstd::stream::raw::Decoder::new().expect("zstd");
+    let mut input = InBuffer::around(packed);
+    let mut output: Vec<u8> = Vec::with_capacity(PIECE);
+    let mut length = 0;
+    loop {
+        output.clear();
+        let more = decoder
+            .run(&mut input, &mut OutBuffer::around(&mut output))
+            .expect("zstd");
+        length += black_box(&output).len() as u64;
+        if more == 0 {
+            return length;
+        }
+    }
+}
+
+fn xerial(plain: &[u8]) -> Vec<u8> {
+    let mut file = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
+    for block in plain.chunks(SNAPPY_BLOCK) {
+        let packed = snap::raw::Encoder::new().compress_vec(block).expect("snappy");
+        file.extend_from_slice(&(packed.len() as u32).to_be_bytes());
+        file.extend_from_slice(&packed);
+    }
+    file
+}
+
+fn unxerial(packed: &[u8]) -> u64 {
+    let mut output = vec![0; SNAPPY_BLOCK];
+    let mut rest = &packed[16..];
+    let mut length = 0;
+    while let Some((size, blocks)) = rest.split_first_chunk() {
+        let (block, behind) = blocks.split_at(u32::from_be_bytes(*size) as usize);
+        length += snap::raw::Decoder::new()
+            .decompress(block, black_box(&mut output))
+            .expect("snappy") as u64;
+        rest = behind;
+    }
+    length
+}
