@@ -336,3 +336,6 @@ mod json_tests;
 
 #[cfg(test)]
 mod matrix_tests;
+
+#[cfg(test)]
+mod sets_tests;
