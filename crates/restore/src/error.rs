@@ -76,6 +76,21 @@ pub enum RestoreError {
         /// What was seen, and what should have been there.
         difference: String,
     },
+    /// Records were put behind others, others stand behind those now, and the backup has got more.
+    #[error(
+        "{partition}: an earlier run has put the records of this backup behind those of others, up to offset {end}, and \
+         others stand behind them now. Since then the backup has got more, from its offset {next} on; nothing was added. \
+         Those alone come behind with --append --partition {} --from-offset {next}",
+        partition.partition
+    )]
+    Grown {
+        /// The target partition.
+        partition: TopicPartition,
+        /// The target offset behind what stands there.
+        end: i64,
+        /// The source offset of the first record that does not.
+        next: i64,
+    },
     /// The backup has no record at some offsets, and nothing that this user may do steps over them.
     #[error(
         "{partition}: the backup has no record at {count} offsets from {first} on, and this user may neither write \
@@ -150,6 +165,7 @@ impl RestoreError {
             | Self::Refused(_)
             | Self::LatestStateTooLarge { .. }
             | Self::Foreign { .. }
+            | Self::Grown { .. }
             | Self::Unequal { .. }
             | Self::Gap { .. }
             | Self::Internal(_) => false,

@@ -67,12 +67,11 @@ pub async fn execute(
         phase: Phase::Prepare,
         subject: plan.topics.len().to_string(),
     });
-    let append = job.target.append;
     let Preparation {
         topics: prepared,
         findings,
         to_do,
-    } = topics::prepare(&shared.cluster, plan, &journals, identity, append).await?;
+    } = topics::prepare(job, &shared.cluster, plan, &journals, identity).await?;
 
     progress.report(&Event::Phase {
         phase: Phase::Restore,

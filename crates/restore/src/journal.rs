@@ -4,11 +4,14 @@
 //! the topic's partition 0; each of several processes that share a topic has one of its own, on the first partition of
 //! its share, so that none overwrites what another has noted. It needs no storage of its own, any machine can read it, with any Kafka tool, and it goes
 //! with the topic when that is deleted. It is written before the first change and before the first record, and
-//! deleted when everything is back. A file beside the report is its twin, for users without rights on groups and
-//! for jobs that rest for longer than brokers keep the offsets of an empty group (7 days by default).
+//! deleted when everything is back; what was put behind others' records (`appended`) stays in it as a proof. A file beside
+//! the report (`twin`) is the same, for users without rights on groups and for jobs that rest for longer than brokers
+//! keep the offsets of an empty group (7 days by default).
+
+mod appended;
+mod twin;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use kafka::admin::ProducerIdentity;
 use kafka::cluster::Cluster;
@@ -17,7 +20,8 @@ use kafka::groups::CommittedOffset;
 use record::TopicPartition;
 use serde::{Deserialize, Serialize};
 
-use crate::file::write_whole;
+pub use appended::Appended;
+pub use twin::JournalFile;
 
 /// The version of the journal's schema.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -34,7 +38,7 @@ pub struct Journal {
     /// When the restore began, RFC 3339.
     #[serde(rename = "at")]
     pub started: String,
-    /// What is restored: where the backup lies, and the topic's name there.
+    /// What is restored: where the backup lies, and the topic's name there. Empty where nothing is under way any more.
     #[serde(rename = "from")]
     pub source: String,
     /// The producer id of the job.
@@ -49,6 +53,12 @@ pub struct Journal {
     /// Where the log ended before the first record of this restore, by partition, where that is known.
     #[serde(rename = "base", default, skip_serializing_if = "Vec::is_empty")]
     pub bases: Vec<Base>,
+    /// The records come behind others. What is complete goes to `appended` and stays.
+    #[serde(rename = "app", default, skip_serializing_if = "std::ops::Not::not")]
+    pub append: bool,
+    /// What was put behind others before, complete; the newest last.
+    #[serde(rename = "did", default, skip_serializing_if = "Vec::is_empty")]
+    pub appended: Vec<Appended>,
 }
 
 /// Partitions `first .. first + count` whose logs ended at `offset`: one entry of [`Journal::bases`], written as
@@ -143,14 +153,25 @@ impl Journal {
             producer_epoch: producer.epoch,
             originals: BTreeMap::new(),
             bases: Vec::new(),
+            append: false,
+            appended: Vec::new(),
         }
+    }
+
+    /// True while a restore is not finished.
+    pub fn is_under_way(&self) -> bool {
+        !self.source.is_empty()
     }
 
     /// What several journals of a topic say together: the originals and log ends of all of them. Where two tell different
     /// originals, the one that began first saw the topic before anybody changed it.
     pub fn joined(journals: impl IntoIterator<Item = Self>) -> Option<Self> {
         let mut journals: Vec<Self> = journals.into_iter().collect();
-        journals.sort_by_key(|journal| journal.started.parse::<jiff::Timestamp>().ok());
+        // One that only tells what was done before says nothing about the restore that is under way.
+        journals.sort_by_key(|journal| {
+            let started = journal.started.parse::<jiff::Timestamp>().ok();
+            (!journal.is_under_way(), started)
+        });
         let mut journals = journals.into_iter();
         let mut joined = journals.next()?;
         for journal in journals {
@@ -158,6 +179,10 @@ impl Journal {
                 joined.originals.entry(name).or_insert(original);
             }
             joined.bases.extend(journal.bases);
+            joined.append |= journal.append;
+            for appended in journal.appended {
+                joined.add_appended(appended);
+            }
         }
         Some(joined)
     }
@@ -182,11 +207,22 @@ impl Journal {
 
     /// Adds what is known of one more partition, or replaces it.
     pub fn set_base(&mut self, partition: i32, offset: i64) {
-        let mut bases = vec![Base {
+        self.remove_base(partition);
+        self.bases.push(Base {
             first: partition,
             count: 1,
             offset,
-        }];
+        });
+        self.bases.sort_unstable_by_key(|base| base.first);
+        self.bases.dedup_by(|next, base| {
+            let follows = base.offset == next.offset && base.first.saturating_add(base.count) == next.first;
+            base.count = base.count.saturating_add(if follows { next.count } else { 0 });
+            follows
+        });
+    }
+
+    fn remove_base(&mut self, partition: i32) {
+        let mut bases = Vec::with_capacity(self.bases.len() + 1);
         for base in self.bases.drain(..) {
             let end = base.first.saturating_add(base.count);
             for (first, end) in [
@@ -202,12 +238,6 @@ impl Journal {
                 }
             }
         }
-        bases.sort_unstable_by_key(|base| base.first);
-        bases.dedup_by(|next, base| {
-            let follows = base.offset == next.offset && base.first.saturating_add(base.count) == next.first;
-            base.count = base.count.saturating_add(if follows { next.count } else { 0 });
-            follows
-        });
         self.bases = bases;
     }
 
@@ -325,6 +355,14 @@ async fn put(
     Ok(())
 }
 
+/// Puts `journal` on partition 0 in place of all journals of `topic`, in one request.
+pub async fn replace_all(cluster: &Cluster, topic: &str, journal: &Journal) -> Result<(), JournalError> {
+    let text = journal.to_text(topic)?;
+    let others = texts(cluster, topic).await?.into_keys().filter(|at| *at != 0);
+    let empty = others.map(|partition| (partition, String::new()));
+    put(cluster, topic, empty.chain([(0, text)])).await
+}
+
 /// Deletes all journals of `topic`; that there are none is no error.
 pub async fn delete(cluster: &Cluster, topic: &str) -> Result<(), JournalError> {
     let gone = |error: &KafkaError| error.code() == Some(ResponseError::GroupIdNotFound);
@@ -339,91 +377,11 @@ pub async fn delete(cluster: &Cluster, topic: &str) -> Result<(), JournalError> 
     put(cluster, topic, there.map(|partition| (partition, String::new()))).await
 }
 
-/// The file beside the report: journals by topic.
-#[derive(Clone, Debug)]
-pub struct JournalFile {
-    path: PathBuf,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Content {
-    version: u32,
-    topics: BTreeMap<String, Journal>,
-}
-
-impl JournalFile {
-    /// The file at `path`, which need not exist.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
-    }
-
-    /// The journal of `topic` in the file, if there is one.
-    pub fn read(&self, topic: &str) -> Result<Option<Journal>, JournalError> {
-        Ok(self.load()?.topics.remove(topic))
-    }
-
-    /// The topics that the file has journals of.
-    pub fn topics(&self) -> Result<Vec<String>, JournalError> {
-        Ok(self.load()?.topics.into_keys().collect())
-    }
-
-    /// Puts the journal of `topic` into the file.
-    pub fn write(&self, topic: &str, journal: &Journal) -> Result<(), JournalError> {
-        let mut content = self.load()?;
-        content.topics.insert(topic.to_owned(), journal.clone());
-        self.store(&content)
-    }
-
-    /// Takes the journal of `topic` out of the file, and the file away when it was the last one.
-    pub fn delete(&self, topic: &str) -> Result<(), JournalError> {
-        let mut content = self.load()?;
-        if content.topics.remove(topic).is_none() {
-            return Ok(());
-        }
-        match content.topics.is_empty() {
-            true => std::fs::remove_file(&self.path).map_err(|error| self.error(error.to_string())),
-            false => self.store(&content),
-        }
-    }
-
-    fn load(&self) -> Result<Content, JournalError> {
-        let bytes = match std::fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Content::default()),
-            Err(error) => return Err(self.error(error.to_string())),
-        };
-        let content: Content = serde_json::from_slice(&bytes)
-            .map_err(|error| self.error(format!("it is no journal of this program: {error}")))?;
-        match content.version {
-            JOURNAL_VERSION => Ok(content),
-            other => Err(self.error(format!(
-                "it has version {other}, and this program knows version {JOURNAL_VERSION}"
-            ))),
-        }
-    }
-
-    fn store(&self, content: &Content) -> Result<(), JournalError> {
-        let content = Content {
-            version: JOURNAL_VERSION,
-            topics: content.topics.clone(),
-        };
-        let bytes = serde_json::to_vec_pretty(&content).map_err(|error| self.error(error.to_string()))?;
-        write_whole(&self.path, &bytes).map_err(|error| self.error(error.to_string()))
-    }
-
-    fn error(&self, message: String) -> JournalError {
-        JournalError::File {
-            path: self.path.display().to_string(),
-            message,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn journal() -> Journal {
+    pub(super) fn journal() -> Journal {
         let producer = ProducerIdentity { id: 4711, epoch: 3 };
         let mut journal = Journal::new("gs://bucket: orders".to_owned(), producer);
         journal.started = "2026-11-23T01:02:03Z".to_owned();
@@ -489,27 +447,5 @@ mod tests {
         let mut large = journal();
         large.set_bases((0..5000).map(|partition| (partition, i64::from(partition) + 1)));
         assert!(matches!(large.to_text("t"), Err(JournalError::TooLarge { .. })));
-    }
-
-    #[test]
-    fn the_twin_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("report.json.journal");
-        let file = JournalFile::new(path.clone());
-        assert_eq!(file.read("orders").unwrap(), None);
-        file.delete("orders").unwrap();
-        file.write("orders", &journal()).unwrap();
-        file.write("other", &journal()).unwrap();
-        assert_eq!(file.read("orders").unwrap(), Some(journal()));
-        assert_eq!(file.topics().unwrap(), ["orders", "other"]);
-        file.delete("orders").unwrap();
-        assert_eq!(file.read("orders").unwrap(), None);
-        file.delete("other").unwrap();
-        assert!(!path.exists());
-        std::fs::write(&path, b"{\"version\":1,\"top").unwrap();
-        assert!(file.read("orders").is_err());
-        std::fs::write(&path, b"{\"version\":9,\"topics\":{}}").unwrap();
-        let error = file.read("orders").unwrap_err().to_string();
-        assert!(error.contains("version 9"), "{error}");
     }
 }

@@ -6,9 +6,10 @@
 //!
 //! A partition's way: `partition` takes blocks from the backup's stream, [`cut`] turns them into
 //! steps, `encode` makes batches of those on the CPU threads, and the producer of the kafka crate, fed by
-//! `writer`, puts them behind each other in the target. `lockstep` compares what stands
+//! `writer`, puts them behind each other in the target; `begin` says from where on. `lockstep` compares what stands
 //! there with the backup. [`exact`](mod@exact) is what original offsets need beside that.
 
+mod begin;
 mod cleaned;
 pub mod compare;
 mod configure;

@@ -220,6 +220,7 @@ pub async fn plan(job: &Job, progress: &dyn Progress) -> Result<RestorePlan, Res
             forget_logs(topic);
         }
         exact::check(job, &cluster, &mut plan).await?;
+        topics::note_appended(job, &cluster, &mut plan).await?;
     }
     // Last: what a topic must be like does not depend on who restores which part of it.
     if let Some(shard) = job.resources.shard {

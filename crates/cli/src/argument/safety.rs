@@ -29,8 +29,9 @@ pub(crate) struct SafetyArguments {
     /// The target may hold other records: restored ones come behind them. Without this, a target that holds
     /// anything but an earlier part of the same restore is refused.
     ///
-    /// An interrupted run goes on where it was, as its journal on the cluster says (for 7 days by default). Once a run
-    /// is complete, the same command adds all records again.
+    /// The journal on the cluster knows for 7 days (by default) what was put where, and for longer beside a --report: the
+    /// same command goes on where an interrupted run was, and adds nothing after a complete one but what the backup has
+    /// got since. To add everything once more on purpose, say `topics finish --topic NAME --forget` first.
     #[arg(long, help_heading = heading::SAFETY)]
     pub(crate) append: bool,
 

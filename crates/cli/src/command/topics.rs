@@ -48,6 +48,10 @@ pub(crate) struct Finish {
     /// Which cluster.
     #[command(flatten)]
     pub(crate) target: TargetArguments,
+    /// Forget too what a restore with --append has put behind other records: the same restore would add all of it once
+    /// more.
+    #[arg(long, requires = "topic", help_heading = heading::SELECTION)]
+    pub(crate) forget: bool,
     /// The report of the restore, which the journal may lie beside.
     #[arg(long, value_name = "FILE", help_heading = heading::TARGET)]
     pub(crate) report: Option<PathBuf>,
@@ -77,9 +81,10 @@ async fn finish(arguments: &Finish, context: &Context<'_>) -> Result<Outcome, Co
     let config = target::resolve(&arguments.target, context.file)?;
     let cluster = Cluster::connect(config).await.map_err(anyhow::Error::new)?;
     let file = arguments.report.as_deref().map(journal_beside);
-    let finished: Vec<Finished> = finish_interrupted(&cluster, &arguments.topic, file.as_ref())
-        .await
-        .map_err(anyhow::Error::new)?;
+    let finished: Vec<Finished> =
+        finish_interrupted(&cluster, &arguments.topic, file.as_ref(), arguments.forget)
+            .await
+            .map_err(anyhow::Error::new)?;
     match arguments.json {
         true => context.printer.json(&finished)?,
         false => context.printer.result(&show::topics::finished(&finished))?,

@@ -12,10 +12,17 @@ pub(crate) fn finished(topics: &[Finished]) -> String {
         text.push_str("no topic was left behind by an interrupted restore\n");
     }
     for topic in topics {
+        if topic.forgotten {
+            let _ = writeln!(
+                text,
+                "{}: forgotten what was put behind other records; a restore with --append adds it again",
+                topic.topic
+            );
+        }
         let Some(originals) = &topic.originals else {
             let _ = writeln!(
                 text,
-                "{}: no restore of it is unfinished, nothing was changed",
+                "{}: its configuration is its own already, nothing was changed",
                 topic.topic
             );
             continue;
@@ -55,6 +62,7 @@ mod tests {
     fn with_and_without_a_journal() {
         let done = |topic: &str, originals: Option<&[(&str, Option<&str>)]>| Finished {
             topic: topic.to_owned(),
+            forgotten: false,
             originals: originals.map(|originals| {
                 let own = |(name, value): &(&str, Option<&str>)| (name.to_string(), value.map(str::to_owned));
                 originals.iter().map(own).collect()
@@ -72,7 +80,7 @@ mod tests {
         assert_eq!(
             text,
             "orders: has its own configuration back\n  retention.ms=5\n  segment.ms: the brokers' default\n\
-             payments: no restore of it is unfinished, nothing was changed\n"
+             payments: its configuration is its own already, nothing was changed\n"
         );
         assert!(finished(&[]).starts_with("no topic"));
     }

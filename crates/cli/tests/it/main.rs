@@ -1,5 +1,6 @@
 //! The program from outside: what it prints, writes and ends with. One binary, a module per matter.
 
+mod appended;
 mod backups;
 mod config_files;
 mod environment;

@@ -13,7 +13,7 @@ use super::{Prepared, configs};
 use crate::configure::change;
 use crate::error::RestoreError;
 use crate::forecast::{self, Expiration, Times};
-use crate::journal::{self, JournalFile};
+use crate::journal::{self, Journal, JournalFile};
 use crate::report::{Outcome, Report, TopicReport};
 
 /// Gives each topic whose restore is complete its own configuration back and deletes its journal. Topics that were
@@ -27,12 +27,15 @@ pub(crate) async fn finish(
 ) -> Result<(), RestoreError> {
     for prepared in prepared {
         let topic = &prepared.place.topic;
-        let journal = prepared.journal.lock().await;
+        let mut journal = prepared.journal.lock().await;
         let done: Vec<&TopicReport> = report
             .topics
             .iter()
             .filter(|done| done.target == *topic)
             .collect();
+        let mut findings: Vec<String> = note_complete(cluster, prepared, &mut journal, &done).await;
+        findings.extend(nothing_to_do(prepared, &done));
+        report.findings.append(&mut findings);
         if let Some(reason) = reason_to_keep(topic, &done, keep_profile) {
             if !journal.originals.is_empty() {
                 report.findings.push(reason);
@@ -51,9 +54,9 @@ pub(crate) async fn finish(
         match put_back(cluster, topic, &journal.originals, &times).await {
             Ok(expirations) => {
                 report.expirations.extend(expirations);
-                if let Err(error) = prepared.place.forget(cluster).await {
+                if let Err(error) = prepared.place.rest(cluster, &journal).await {
                     report.findings.push(format!(
-                        "{topic}: its journal is not needed any more and cannot be deleted: {error}"
+                        "{topic}: its journal is not needed any more as it is and cannot be changed: {error}"
                     ));
                 }
             }
@@ -68,6 +71,60 @@ pub(crate) async fn finish(
         }
     }
     Ok(())
+}
+
+/// Notes where the records stand that were put behind others, in the partitions where they are complete: whoever writes
+/// there from now on, the same restore will not take that for its own, nor add its records again.
+async fn note_complete(
+    cluster: &Cluster,
+    prepared: &Prepared,
+    journal: &mut Journal,
+    done: &[&TopicReport],
+) -> Vec<String> {
+    if !journal.append {
+        return Vec::new();
+    }
+    let complete = done
+        .iter()
+        .flat_map(|done| &done.partitions)
+        .filter(|partition| partition.outcome == Outcome::Complete && !partition.exact);
+    let mut ranges: Vec<(i32, i64, i64)> = Vec::new();
+    for partition in complete {
+        let number = partition.partition;
+        let known = prepared
+            .appended(number)
+            .filter(|_| journal.base(number).is_none());
+        let (start, end) = known.unwrap_or_else(|| {
+            let start = journal.base(number).unwrap_or(0);
+            (start, start)
+        });
+        let added = partition.target_range.map(|(_, last)| last + 1);
+        ranges.push((number, start, added.or(partition.resumed_at).unwrap_or(end)));
+    }
+    let before = journal.clone();
+    journal.complete(&prepared.choice, ranges);
+    match prepared.place.keep_bases(cluster, journal).await {
+        Ok(()) => Vec::new(),
+        Err(error) => {
+            // As it was it still keeps the same restore from adding its records again.
+            *journal = before;
+            vec![format!(
+                "{}: where the records end that were put behind others could not be noted ({error}). If the same command \
+                 is run again once others have written behind them, it will refuse to go on",
+                prepared.place.topic
+            )]
+        }
+    }
+}
+
+/// What is said where an earlier run had put everything there already.
+fn nothing_to_do(prepared: &Prepared, done: &[&TopicReport]) -> Option<String> {
+    let appended = prepared.appended.as_ref()?;
+    let partitions = || done.iter().flat_map(|done| &done.partitions);
+    let nothing_new = is_complete(done)
+        && partitions()
+            .all(|partition| partition.records == 0 && appended.range(partition.partition).is_some());
+    nothing_new.then(|| super::already_there(&prepared.place.topic, &appended.completed))
 }
 
 fn is_complete(done: &[&TopicReport]) -> bool {
@@ -160,6 +217,9 @@ pub struct Finished {
     pub topic: String,
     /// What was put back: the own value, or none for the brokers' default. None of all where no restore is unfinished.
     pub originals: Option<BTreeMap<String, Option<String>>>,
+    /// What was known of records behind others was forgotten, as asked: the same restore would add them again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
     /// What brokers will delete or compact now.
     pub expirations: Vec<Expiration>,
     /// Why the originals could not be put back, and the command that does it by hand.
@@ -177,11 +237,13 @@ pub struct Unfinished {
 }
 
 /// Puts the configuration of topics back that an interrupted restore left in its profile: from the journals on the
-/// cluster, or else from `file`. An empty list means all topics that have one.
+/// cluster, or else from `file`. An empty list means all topics that have one. What the journals know of records that
+/// were put behind others stays, unless it is to `forget` that too.
 pub async fn finish_interrupted(
     cluster: &Cluster,
     topics: &[String],
     file: Option<&JournalFile>,
+    forget: bool,
 ) -> Result<Vec<Finished>, RestoreError> {
     let mut names: BTreeSet<String> = topics.iter().cloned().collect();
     if names.is_empty() {
@@ -196,7 +258,10 @@ pub async fn finish_interrupted(
     }
     let mut finished = Vec::with_capacity(names.len());
     for topic in names {
-        finished.push(finish_one(cluster, topic, file).await?);
+        finished.push(finish_one(cluster, topic, file, forget).await?);
+    }
+    if topics.is_empty() {
+        finished.retain(|topic| topic.originals.is_some());
     }
     Ok(finished)
 }
@@ -205,6 +270,7 @@ async fn finish_one(
     cluster: &Cluster,
     topic: String,
     file: Option<&JournalFile>,
+    forget: bool,
 ) -> Result<Finished, RestoreError> {
     let found = match journal::read(cluster, &topic).await {
         Err(error) if error.is_missing_right() && file.is_some() => None,
@@ -217,12 +283,26 @@ async fn finish_one(
     let mut finished = Finished {
         topic,
         originals: None,
+        forgotten: false,
         expirations: Vec::new(),
         failed: None,
     };
     let Some(found) = found else {
         return Ok(finished);
     };
+    let place = Place {
+        topic: finished.topic.clone(),
+        partition: 0,
+        file: file.cloned(),
+    };
+    finished.forgotten = forget && (found.append || !found.appended.is_empty());
+    // It only tells what was put behind others.
+    if !found.is_under_way() || found.append && found.originals.is_empty() {
+        if forget {
+            place.forget(cluster).await?;
+        }
+        return Ok(finished);
+    }
     match put_back(cluster, &finished.topic, &found.originals, &BTreeMap::new()).await {
         Err(error) if error.is_retriable() => return Err(error),
         Err(error) => {
@@ -233,12 +313,10 @@ async fn finish_one(
         }
         Ok(expirations) => {
             finished.expirations = expirations;
-            let place = Place {
-                topic: finished.topic.clone(),
-                partition: 0,
-                file: file.cloned(),
-            };
-            place.forget(cluster).await?;
+            match forget {
+                true => place.forget(cluster).await?,
+                false => place.rest(cluster, &found).await?,
+            }
         }
     }
     finished.originals = Some(found.originals);

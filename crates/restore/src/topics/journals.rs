@@ -11,7 +11,7 @@ use kafka::cluster::Cluster;
 
 use super::commands::put_back_command;
 use crate::error::RestoreError;
-use crate::job::Shard;
+use crate::job::{Shard, Source};
 use crate::journal::{self, Journal, JournalError, JournalFile};
 use crate::plan::{RestorePlan, TopicPlan};
 
@@ -50,16 +50,11 @@ impl Journals {
             if topic.create.is_some() {
                 continue;
             }
-            let mut found = on_cluster(cluster, &topic.target).await?;
-            if found.is_empty()
-                && let Some(file) = &journals.file
-            {
-                found.extend(file.read(&topic.target)?.map(|journal| (-1, journal)));
-            }
+            let found = Self::of_one(cluster, &topic.target, journals.file.as_ref()).await?;
             let source = source_of(plan, topic);
             let others: BTreeSet<(&str, &str)> = found
                 .values()
-                .filter(|found| found.source != source)
+                .filter(|found| found.is_under_way() && found.source != source)
                 .map(|found| (found.source.as_str(), found.started.as_str()))
                 .collect();
             journals
@@ -78,11 +73,27 @@ impl Journals {
         Ok(journals)
     }
 
+    /// The journals of one topic, from the cluster, or else from `file`.
+    pub(super) async fn of_one(
+        cluster: &Cluster,
+        topic: &str,
+        file: Option<&JournalFile>,
+    ) -> Result<BTreeMap<i32, Journal>, RestoreError> {
+        let mut found = on_cluster(cluster, topic).await?;
+        if let Some(file) = file.filter(|_| found.is_empty()) {
+            found.extend(file.read(topic)?.map(|journal| (-1, journal)));
+        }
+        Ok(found)
+    }
+
     /// Who produced in all the earlier runs of this process's share, where that is one and the same; or else in all
     /// that there were.
     pub(crate) fn producer(&self) -> Option<ProducerIdentity> {
         let same = |journals: Vec<&Journal>| {
-            let mut producers = journals.into_iter().map(Journal::producer);
+            let mut producers = journals
+                .into_iter()
+                .filter(|journal| journal.is_under_way())
+                .map(Journal::producer);
             let first = producers.next()?;
             producers.all(|other| other == first).then_some(first)
         };
@@ -142,6 +153,23 @@ pub(super) fn source_of(plan: &RestorePlan, topic: &TopicPlan) -> String {
     text
 }
 
+/// Which of the backup's records are restored, in words; empty for all.
+pub(super) fn choice_of(source: &Source) -> String {
+    let records = &source.records;
+    let limits = [
+        ("modified since", source.selection.modified_since),
+        ("from offset", records.from_offset),
+        ("to offset", records.to_offset),
+        ("from time", records.from_time),
+        ("to time", records.to_time),
+    ];
+    let said: Vec<String> = limits
+        .into_iter()
+        .filter_map(|(name, limit)| Some(format!("{name} {}", limit?)))
+        .collect();
+    said.join(", ")
+}
+
 /// Where the journal of a topic is kept.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
@@ -157,7 +185,9 @@ impl Place {
         let topic = self.topic.as_str();
         let mut findings = Vec::new();
         let mut on_cluster = journal::write(cluster, topic, self.partition, journal).await;
-        if let Err(JournalError::TooLarge { .. }) = on_cluster {
+        if let Err(JournalError::TooLarge { .. }) = on_cluster
+            && !journal.append
+        {
             // Only the list of log ends can be that long.
             let short = Journal {
                 bases: Vec::new(),
@@ -207,6 +237,21 @@ impl Place {
              FILE, which keeps the journal beside it; of very many partitions take some at a time with --partition",
             journal::group(topic)
         )))
+    }
+
+    /// The topic has its own configuration back. The journal is deleted, in both places, unless it tells what was put
+    /// behind others: that stays, so that the same restore does not add it again.
+    pub(super) async fn rest(&self, cluster: &Cluster, journal: &Journal) -> Result<(), JournalError> {
+        let Some(rest) = journal.at_rest() else {
+            return self.forget(cluster).await;
+        };
+        match journal::replace_all(cluster, &self.topic, &rest).await {
+            Err(error) if error.is_missing_right() && self.file.is_some() => {}
+            other => other?,
+        }
+        self.file
+            .as_ref()
+            .map_or(Ok(()), |file| file.write(&self.topic, &rest))
     }
 
     /// Deletes the journal, in both places.

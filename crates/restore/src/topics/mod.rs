@@ -21,15 +21,15 @@ use crate::configure::change_and_wait;
 use crate::error::RestoreError;
 use crate::exact::gaps::GapMethod;
 use crate::job::Job;
-use crate::journal::{self, Journal};
-use crate::plan::{self, Finding, RestorePlan, TopicPlan};
+use crate::journal::{self, Appended, Journal};
+use crate::plan::{self, Finding, RestorePlan, Severity, TopicPlan};
 use crate::profile::{self, ConfigValue, Configs};
 use crate::wish::{self, KnownTopic};
 
 pub(crate) use finish::finish;
 pub use finish::{Finished, Unfinished, finish_interrupted};
 pub(crate) use journals::Journals;
-use journals::{Place, source_of};
+use journals::{Place, choice_of, source_of};
 
 /// The configuration of a topic, defaults included, without what brokers keep to themselves.
 pub(crate) async fn configs(cluster: &Cluster, topic: &str) -> Result<Configs, RestoreError> {
@@ -56,6 +56,10 @@ pub(crate) struct Prepared {
     place: Place,
     /// Other processes restore other partitions of it.
     shared: bool,
+    /// Which of the backup's records are restored, as the journal says it.
+    choice: String,
+    /// What an earlier run of this restore has put behind others.
+    appended: Option<Appended>,
     /// The journal as it is kept; what is other while restoring is in its originals.
     journal: Mutex<Journal>,
 }
@@ -84,6 +88,18 @@ impl Prepared {
     /// Where a partition's log ended before the first record of this restore, where that is known.
     pub(crate) async fn base(&self, partition: i32) -> Option<i64> {
         self.journal.lock().await.base(partition)
+    }
+
+    /// Where the records of this restore stand in a partition where an earlier run has put all of them behind others.
+    pub(crate) fn appended(&self, partition: i32) -> Option<(i64, i64)> {
+        self.appended.as_ref()?.range(partition)
+    }
+
+    /// Notes, before another record is written, that more come behind those that an earlier run has put there.
+    pub(crate) async fn reopen(&self, cluster: &Cluster, partition: i32) -> Result<(), RestoreError> {
+        let mut journal = self.journal.lock().await;
+        journal.reopen(&self.choice, partition);
+        self.place.keep_bases(cluster, &journal).await
     }
 
     /// Notes, before the first record is written, that this restore begins at `base` in a partition.
@@ -142,12 +158,14 @@ pub(crate) struct Preparation {
 
 /// Creates missing topics, adds partitions, keeps the journal and puts the restore profile on.
 pub(crate) async fn prepare(
+    job: &Job,
     cluster: &Cluster,
     plan: &RestorePlan,
     journals: &Journals,
     producer: ProducerIdentity,
-    append: bool,
 ) -> Result<Preparation, RestoreError> {
+    let append = job.target.append;
+    let choice = choice_of(&job.source);
     let mut preparation = Preparation {
         findings: journals.findings.clone(),
         ..Preparation::default()
@@ -168,66 +186,80 @@ pub(crate) async fn prepare(
         // First the topic, then the journals of others: see `journals`.
         let configs = configs(cluster, &topic.target).await?;
         let earlier = journals.of(cluster, &topic.target, made_here).await?;
+        let source = source_of(plan, topic);
         let mut journal = match &earlier {
             Some(earlier) => earlier.clone(),
-            None => Journal::new(source_of(plan, topic), producer),
+            None => Journal::new(source.clone(), producer),
         };
         (journal.producer_id, journal.producer_epoch) = (producer.id, producer.epoch);
-        let source = source_of(plan, topic);
+        let appended = journal.appended(&source, &choice).cloned();
         match &earlier {
             Some(earlier) if earlier.source == source => {}
             // Where its records end and others begin, nobody would know after the next interruption.
-            Some(earlier) if append => {
+            Some(earlier) if append && earlier.is_under_way() => {
                 return Err(RestoreError::Refused(format!(
                     "{0}: a restore of {1} that began at {2} was not finished. Run that one again until it is complete, \
-                     or end it with `kafka-restore topics finish -t {0}`, before other records come behind it",
+                     or end it with `kafka-restore topics finish -t {0} --forget`, before other records come behind it",
                     topic.target, earlier.source, earlier.started
                 )));
             }
             _ => {
+                if !journal.is_under_way() {
+                    journal.started = jiff::Timestamp::now().to_string();
+                }
                 journal.source = source;
-                journal.set_bases(bases(cluster, topic, append).await?);
+                journal.append = false;
+                let bases = bases(cluster, topic, append).await?.into_iter();
+                let stands = |partition: i32| appended.as_ref().and_then(|known| known.range(partition));
+                journal.set_bases(bases.filter(|(partition, _)| stands(*partition).is_none()));
             }
         }
-        let place = journals.place(&topic.target);
-        if append {
-            place.0.keep_bases(cluster, &journal).await?;
-        }
-        let prepared = prepare_one(cluster, topic, configs, journal, place, &mut preparation).await?;
+        journal.append |= append;
+        let (place, shared) = journals.place(&topic.target);
+        let prepared = Prepared {
+            configs,
+            place,
+            shared,
+            choice: choice.clone(),
+            appended,
+            journal: Mutex::new(journal),
+        };
+        put_profile_on(cluster, topic, &prepared, &mut preparation).await?;
         preparation.topics.push(Arc::new(prepared));
     }
     Ok(preparation)
 }
 
 /// Keeps the journal, and makes the changes that the topic needs.
-async fn prepare_one(
+async fn put_profile_on(
     cluster: &Cluster,
     topic: &TopicPlan,
-    configs: Configs,
-    mut journal: Journal,
-    (place, shared): (Place, bool),
+    prepared: &Prepared,
     preparation: &mut Preparation,
-) -> Result<Prepared, RestoreError> {
+) -> Result<(), RestoreError> {
     let fills = topic.needs_fillers() || topic.gaps == Some(GapMethod::Hidden);
-    let changes = profile::changes(&configs, fills);
+    let changes = profile::changes(&prepared.configs, fills);
+    let mut journal = prepared.journal.lock().await;
     for change in &changes {
         journal
             .originals
             .entry(change.name.clone())
             .or_insert_with(|| change.original.clone());
     }
-    preparation.findings.extend(place.keep(cluster, &journal).await);
+    match journal.append {
+        true => prepared.place.keep_bases(cluster, &journal).await?,
+        false => preparation
+            .findings
+            .extend(prepared.place.keep(cluster, &journal).await),
+    }
     let refused = put_on(cluster, topic, &changes, preparation).await?;
     if !refused.is_empty() {
         journal.originals.retain(|name, _| !refused.contains(name));
-        preparation.findings.extend(place.keep(cluster, &journal).await);
+        preparation
+            .findings
+            .extend(prepared.place.keep(cluster, &journal).await);
     }
-    Ok(Prepared {
-        configs,
-        place,
-        shared,
-        journal: Mutex::new(journal),
-    })
+    Ok(())
 }
 
 /// Makes the changes of the profile. One that the cluster refuses is a finding with its meaning, and a command for
@@ -273,6 +305,47 @@ async fn put_on(
         }
     }
     Ok(refused)
+}
+
+/// Says of each topic of a plan that gets records behind others whether they are there already.
+pub(crate) async fn note_appended(
+    job: &Job,
+    cluster: &Cluster,
+    plan: &mut RestorePlan,
+) -> Result<(), RestoreError> {
+    let choice = choice_of(&job.source);
+    let mut findings = Vec::new();
+    for topic in plan.topics.iter().filter(|topic| topic.create.is_none()) {
+        let journals = Journals::of_one(cluster, &topic.target, job.target.topics.journal.as_ref()).await?;
+        let Some(journal) = Journal::joined(journals.into_values()) else {
+            continue;
+        };
+        let Some(appended) = journal.appended(&source_of(plan, topic), &choice) else {
+            continue;
+        };
+        let stands = |number: i32| appended.range(number).is_some();
+        if topic
+            .partitions
+            .iter()
+            .all(|partition| stands(partition.partition))
+        {
+            findings.push(Finding {
+                severity: Severity::Note,
+                message: already_there(&topic.target, &appended.completed),
+            });
+        }
+    }
+    plan.findings.append(&mut findings);
+    Ok(())
+}
+
+/// What a person is told who runs a complete restore behind others once more.
+fn already_there(target: &str, completed: &str) -> String {
+    format!(
+        "{target}: a run of this restore that was complete at {completed} has put its records behind those of others. They \
+         are not added again; only what the backup has got since then would be. To add all of them once more, say \
+         `kafka-restore topics finish -t {target} --forget` before"
+    )
 }
 
 /// What is different about a topic that exists from what it should be like.
