@@ -68,9 +68,10 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     };
     let wanted = |scenario| arguments.scenarios.is_empty() || arguments.scenarios.contains(&scenario);
     say::line(
-        "| what | records | offsets | until written | until done | disk at the peak | disk at the end |",
+        "| what | records | offsets | until written | until done | CPU of the program | CPU of the broker | disk at the peak \
+         | disk at the end |",
     );
-    say::line("|---|---|---|---|---|---|---|");
+    say::line("|---|---|---|---|---|---|---|---|---|");
     if wanted(Scenario::Late) {
         late(&program)?;
     }
@@ -113,6 +114,8 @@ fn compacted(program: &Path) -> Result<()> {
 fn measure(program: &Path, broker: &Broker, backup: &Backup, what: &str, more: &[&str]) -> Result<()> {
     say::step(what);
     let disk = Disk::watch(broker.log_dir(0));
+    let process = std::fs::read_to_string(broker.log_file(0).with_extension("pid"))?;
+    let (own_before, broker_before) = (cpu_of_children()?, cpu_of(process.trim())?);
     let started = Instant::now();
     let done = AtomicBool::new(false);
     let written = thread::scope(|scope| -> Result<Duration> {
@@ -133,11 +136,15 @@ fn measure(program: &Path, broker: &Broker, backup: &Backup, what: &str, more: &
         Ok(reached.unwrap_or_else(|| started.elapsed()))
     })?;
     let whole = started.elapsed();
+    let (own, others) = (
+        cpu_of_children()? - own_before,
+        cpu_of(process.trim())? - broker_before,
+    );
     assert_equal(broker, backup)?;
     thread::sleep(Duration::from_secs(3));
     let (peak, end) = disk.stop();
     say::line(&format!(
-        "| {what} | {} | {} | {:.1} s | {:.1} s | {:.1} MB | {:.1} MB |",
+        "| {what} | {} | {} | {:.1} s | {:.1} s | {own:.1} s | {others:.1} s | {:.1} MB | {:.1} MB |",
         backup.records.len(),
         backup.end(),
         written.as_secs_f64(),
@@ -255,7 +262,7 @@ fn full_disk(program: &Path) -> Result<()> {
     restore(program, &broker, &backup, &[])?;
     assert_equal(&broker, &backup)?;
     say::line(&format!(
-        "| disk full in the middle | {} | {} | | {:.1} s | | |",
+        "| disk full in the middle | {} | {} | | {:.1} s | | | | |",
         backup.records.len(),
         backup.end(),
         started.elapsed().as_secs_f64()
@@ -273,11 +280,38 @@ fn kills(number: u32) -> Result<()> {
         .context("cannot run cargo")?;
     ensure!(status.success(), "the tests that kill have failed");
     say::line(&format!(
-        "| {} kills at random moments | | | | {:.0} s | | |",
+        "| {} kills at random moments | | | | {:.0} s | | | | |",
         3 * number,
         started.elapsed().as_secs_f64()
     ));
     Ok(())
+}
+
+/// Seconds of CPU of a process so far, which tell more than the clock where others are busy too.
+fn cpu_of(process: &str) -> Result<f64> {
+    Ok(cpu(process)?.0)
+}
+
+/// The same of all this program's children that have ended.
+fn cpu_of_children() -> Result<f64> {
+    Ok(cpu("self")?.1)
+}
+
+/// From `/proc/<process>/stat`, in ticks of 10 ms: a process's own CPU, and that of its ended children.
+fn cpu(process: &str) -> Result<(f64, f64)> {
+    let path = format!("/proc/{process}/stat");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // Behind the name, which may hold blanks: from the state on.
+    let fields = text
+        .rsplit_once(')')
+        .map_or(Vec::new(), |(_, fields)| fields.split_whitespace().collect());
+    let ticks = |index: usize| -> Result<f64> {
+        let field: &&str = fields
+            .get(index)
+            .with_context(|| format!("{path} is too short"))?;
+        Ok(field.parse::<f64>()? / 100.0)
+    };
+    Ok((ticks(11)? + ticks(12)?, ticks(13)? + ticks(14)?))
 }
 
 /// The bytes that a folder takes on disk, looked at again and again.

@@ -18,6 +18,7 @@ use crate::cut::Gaps;
 use crate::encode::Encoding;
 use crate::error::RestoreError;
 use crate::exact::gaps::{self, GapMethod};
+use crate::exact::measured::Measured;
 use crate::exact::{self, GapFiller, SmallSegments};
 use crate::interim::{self, Interim, Writing};
 use crate::job::{Job, Resources, Source};
@@ -114,11 +115,13 @@ pub async fn execute(
         expirations: Vec::new(),
         to_do,
         unfinished: None,
+        exact: shared.counters.measured.cost(),
         stages: shared
             .counters
             .clock
             .stages(clock.elapsed(), shared.producer.throttled()),
     };
+    report.findings.extend(shared.counters.measured.over_limit());
     // Of several processes none knows when the last one is done.
     let alone = job.resources.shard.is_none_or(|shard| shard.count <= 1);
     progress.report(&Event::Phase {
@@ -157,6 +160,7 @@ fn interim_report(plan: &RestorePlan, started: jiff::Timestamp) -> Report {
         expirations: Vec::new(),
         to_do: Vec::new(),
         unfinished: Some("the restore goes on, or was killed".to_owned()),
+        exact: None,
         stages: Stages::default(),
     }
 }
@@ -186,6 +190,7 @@ async fn share(
     let stream = stream_context(job)?;
     let counters = Counters {
         clock: Clock::new(plan.listing, stream.clock()),
+        measured: Measured::new(plan, job.target.exact_limit.time),
         ..Counters::default()
     };
     let options = ProducerOptions {

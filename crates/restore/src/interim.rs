@@ -138,6 +138,7 @@ mod tests {
             expirations: Vec::new(),
             to_do: Vec::new(),
             unfinished: None,
+            exact: None,
             stages: Stages::default(),
         }
     }

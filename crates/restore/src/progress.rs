@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+pub use crate::exact::measured::MeasuredCost;
 pub use crate::stages::Shares;
 
 /// Receives a job's events, from any thread. Must return quickly.
@@ -97,4 +98,6 @@ pub struct Snapshot {
     pub partitions_total: u64,
     /// What part of the run each stage has held up so far.
     pub shares: Shares,
+    /// What offsets without records cost, where offsets are exact and some have none.
+    pub exact: Option<MeasuredCost>,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Verified;
+pub use crate::exact::measured::MeasuredCost;
 use crate::forecast::Expiration;
 use crate::latest::LatestState;
 use crate::offsets::{OffsetMap, Run};
@@ -38,6 +39,9 @@ pub struct Report {
     /// run again, does it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfinished: Option<String>,
+    /// What offsets without records cost, where offsets are exact and some have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<MeasuredCost>,
     /// Where the time went.
     pub stages: Stages,
 }

@@ -9,6 +9,7 @@ use kafka::cluster::Cluster;
 use kafka::producer::{Producer, ProducerIdentity};
 use tokio_util::sync::CancellationToken;
 
+use crate::exact::measured::Measured;
 use crate::interim::Interim;
 use crate::pace::Pace;
 use crate::progress::{Event, Progress, Snapshot};
@@ -40,6 +41,8 @@ pub(crate) struct Counters {
     pub(crate) records_done: AtomicU64,
     pub(crate) payload_bytes_done: AtomicU64,
     pub(crate) partitions_done: AtomicU64,
+    /// What offsets without records cost.
+    pub(crate) measured: Measured,
     pub(crate) clock: Clock,
 }
 
@@ -65,9 +68,14 @@ impl Ticker {
         let started = Instant::now();
         Self(tokio::spawn(async move {
             let mut interval = tokio::time::interval(Duration::from_millis(200));
+            let mut is_told = false;
             loop {
                 interval.tick().await;
                 progress.report(&Event::Advance(snapshot(&counters, totals, started)));
+                if !is_told && let Some(message) = counters.measured.over_limit() {
+                    is_told = true;
+                    progress.report(&Event::Notice { message });
+                }
             }
         }))
     }
@@ -94,5 +102,6 @@ pub(crate) fn snapshot(counters: &Counters, totals: Totals, started: Instant) ->
         partitions_done: load(&counters.partitions_done),
         partitions_total: totals.partitions,
         shares: counters.clock.stages(started.elapsed(), Duration::ZERO).shares,
+        exact: counters.measured.cost(),
     }
 }

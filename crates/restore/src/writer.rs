@@ -14,6 +14,7 @@ use crate::cut::{Piece, end_of_run};
 use crate::digest::Digester;
 use crate::encode::{FILLER_TIMESTAMP, Unencoded};
 use crate::error::RestoreError;
+use crate::exact::measured::Way;
 use crate::exact::{self, GapFiller};
 use crate::interim::INTERVAL;
 use crate::partition::{Encoded, PartitionTask};
@@ -35,6 +36,8 @@ struct Pending {
     payload_bytes: u64,
     /// (source offset, target offset, length)
     runs: Vec<(i64, i64, i64)>,
+    /// Offsets without records among them.
+    empty: u64,
 }
 
 /// See the module's documentation.
@@ -134,8 +137,8 @@ impl<'a> Writer<'a> {
     }
 
     /// The digest of everything that was given to the producer, in the end.
-    pub(crate) fn into_digest(self) -> Option<Digester> {
-        self.digest
+    pub(crate) fn into_digest(mut self) -> Option<Digester> {
+        self.digest.take()
     }
 
     async fn append(&mut self, batch: EncodedBatch) -> Result<(), RestoreError> {
@@ -213,6 +216,7 @@ impl<'a> Writer<'a> {
             records: 0,
             payload_bytes: 0,
             runs: Vec::new(),
+            empty: 0,
         };
         for piece in pieces {
             if let Piece::Records(block, range) = piece {
@@ -229,11 +233,14 @@ impl<'a> Writer<'a> {
                         .sum(),
                 };
             }
+            if let Piece::Filler { count, .. } = piece {
+                pending.empty += count.unsigned_abs();
+            }
             pending.target_end += piece.offsets();
         }
         self.position = pending.target_end;
         let payload_bytes = pending.payload_bytes;
-        self.pending.push_back(pending);
+        self.wait_for(pending);
         self.shared.pace.turn(payload_bytes).await;
         let asked = Instant::now();
         for batch in batches {
@@ -243,20 +250,45 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Notes what is given to the producer now.
+    fn wait_for(&mut self, pending: Pending) {
+        if pending.empty > 0 {
+            self.shared.counters.measured.begin(Way::Gaps);
+        }
+        self.pending.push_back(pending);
+    }
+
     /// Moves the log end over `count` offsets from `first` on that have no record.
     async fn gap(&mut self, first: i64, count: i64) -> Result<(), RestoreError> {
         if self.first.is_some_and(|begin| first < begin) {
-            return self.fill(count).await;
+            let measured = &self.shared.counters.measured;
+            measured.begin(Way::Prefix);
+            let filled = self.fill(count).await;
+            // What is confirmed was added while it went on.
+            self.shared.counters.measured.end(Way::Prefix, 0);
+            return filled;
         }
         match &self.task.gap_filler {
             GapFiller::Markers => {
+                self.wait_for(Pending {
+                    target_end: self.position + count,
+                    records: 0,
+                    payload_bytes: 0,
+                    runs: Vec::new(),
+                    empty: count.unsigned_abs(),
+                });
                 self.producer.append_gap(count).await?;
                 self.position += count;
             }
             GapFiller::Transactions(transactions) => {
                 // Transactions go another way than batches, so each waits for the other.
                 let from = self.producer.flush().await?;
-                transactions.advance(&self.task.target, from, count).await?;
+                self.note_confirmed();
+                let measured = &self.shared.counters.measured;
+                measured.begin(Way::Gaps);
+                let advanced = transactions.advance(&self.task.target, from, count).await;
+                measured.end(Way::Gaps, if advanced.is_ok() { count.unsigned_abs() } else { 0 });
+                advanced?;
                 self.position = from + count;
                 self.producer =
                     self.shared
@@ -293,6 +325,7 @@ impl<'a> Writer<'a> {
         let (begun, from) = (Instant::now(), self.producer.confirmed());
         let mut told = begun;
         let mut left = count;
+        let mut counted = from;
         while left > 0 {
             if self.shared.cancel.is_cancelled() {
                 return Err(RestoreError::Interrupted);
@@ -306,16 +339,26 @@ impl<'a> Writer<'a> {
             let batch = if left >= most { full.clone() } else { encode(left)? };
             left -= i64::from(batch.record_count());
             self.append(batch).await?;
+            self.count_filled(&mut counted);
         }
         self.position += count;
+        self.producer.flush().await?;
+        self.count_filled(&mut counted);
         if told > begun {
-            self.producer.flush().await?;
             self.report.notes.push(format!(
                 "{count} offsets before the first record were filled in {:.0} s",
                 begun.elapsed().as_secs_f64()
             ));
         }
         Ok(())
+    }
+
+    /// Counts what was confirmed since `counted`.
+    fn count_filled(&self, counted: &mut i64) {
+        let confirmed = self.producer.confirmed();
+        let more = (confirmed - *counted).max(0).unsigned_abs();
+        self.shared.counters.measured.add(Way::Prefix, more);
+        *counted = confirmed;
     }
 
     /// How long filling will take yet, at the rate at which this cluster takes it.
@@ -374,6 +417,9 @@ impl<'a> Writer<'a> {
             .pending
             .pop_front_if(|pending| pending.target_end <= confirmed)
         {
+            if pending.empty > 0 {
+                self.shared.counters.measured.end(Way::Gaps, pending.empty);
+            }
             let report = &mut *self.report;
             report.records += pending.records;
             report.payload_bytes += pending.payload_bytes;
@@ -410,6 +456,19 @@ impl<'a> Writer<'a> {
                 ..self.report.clone()
             };
             self.shared.interim.note(&self.task.target, &so_far);
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    /// What is not confirmed by now is under way no more.
+    fn drop(&mut self) {
+        for pending in self.pending.drain(..).filter(|pending| pending.empty > 0) {
+            tracing::debug!(
+                offsets = pending.empty,
+                "offsets without records are not confirmed"
+            );
+            self.shared.counters.measured.end(Way::Gaps, 0);
         }
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct OffsetArguments {
 
     /// How much exact offsets may cost before auto chooses a map: a time and a size on the brokers' disks.
     /// [default: 10m,5GB]
+    ///
+    /// The plan changes nothing, so it goes by rates measured elsewhere and by this cluster's round trip. From the first
+    /// such offsets on the real rate is measured: it is in the time left and in the report, and a line says so where the
+    /// restore turns out to take longer than this.
     #[arg(long, value_name = "TIME,SIZE", value_parser = exact_limit, help_heading = heading::TARGET)]
     pub(crate) exact_limit: Option<ExactLimit>,
 }

@@ -163,16 +163,21 @@ fn status(state: State, meter: &mut meter::Meter, now: Instant) -> Status {
         stored_bytes_done,
         stored_bytes_total,
         records_done,
+        exact,
         ..
     } = state.snapshot;
     let pace = meter.note(now, records_done, stored_bytes_done);
     let left = stored_bytes_total.saturating_sub(stored_bytes_done);
     let known = stored_bytes_total > 0 && pace.bytes >= 1.0;
+    let reading = known.then(|| left as f64 / pace.bytes);
+    // While offsets before the first record are filled, nothing is read; later the two go side by side.
+    let filling = exact.map(|cost| cost.seconds_left).filter(|left| *left > 0.0);
+    let longest = reading.into_iter().chain(filling).reduce(f64::max);
     Status {
         state,
         records_per_second: pace.records,
         bytes_per_second: pace.bytes,
-        seconds_left: known.then(|| (left as f64 / pace.bytes).ceil() as u64),
+        seconds_left: longest.map(|seconds| seconds.ceil() as u64),
     }
 }
 
@@ -220,6 +225,13 @@ fn line(status: &Status) -> String {
                 count(status.records_per_second as u64),
                 bytes(status.bytes_per_second as u64)
             ));
+            if let Some(cost) = snapshot.exact {
+                parts.push(format!(
+                    "{} of {} offsets without records filled",
+                    count(cost.offsets),
+                    count(cost.expected_offsets.max(cost.offsets))
+                ));
+            }
             if let Some(seconds) = status.seconds_left {
                 parts.push(format!("{} left", duration(Duration::from_secs(seconds))));
             }
@@ -239,6 +251,7 @@ fn line(status: &Status) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::restore::progress::MeasuredCost;
 
     #[test]
     fn lines_for_people() {
@@ -271,8 +284,20 @@ mod tests {
             ..Snapshot::default()
         }));
         assert_eq!(
-            line(&status(state, &mut meter, start + Duration::from_secs(6))),
+            line(&status(state.clone(), &mut meter, start + Duration::from_secs(6))),
             "restoring: 30% of 1.0 GB, 1 234 567 records, 1 of 6 partitions done, 205 761 records/s, 50.0 MB/s, 14s left"
+        );
+        state.snapshot.exact = Some(MeasuredCost {
+            expected_offsets: 1_000_000,
+            offsets: 250_000,
+            seconds: 10.0,
+            seconds_left: 30.0,
+            ..MeasuredCost::default()
+        });
+        let filling = line(&status(state, &mut meter, start + Duration::from_secs(6)));
+        assert!(
+            filling.ends_with(", 250 000 of 1 000 000 offsets without records filled, 30s left"),
+            "{filling}"
         );
     }
 

@@ -109,6 +109,16 @@ pub(crate) fn report(report: &Report) -> String {
         );
     }
     let _ = writeln!(text, "{}", line(report));
+    if let Some(cost) = report.exact.filter(|cost| cost.offsets > 0) {
+        let _ = writeln!(
+            text,
+            "original offsets: {} without records were filled in {:.1} s (the plan expected {} in {:.1} s)",
+            count(cost.offsets),
+            cost.seconds,
+            count(cost.expected_offsets),
+            cost.expected_seconds
+        );
+    }
     if let Some(limit) = report.stages.shares.limit() {
         let parts = report.stages.shares.all().into_iter();
         let parts: Vec<String> = parts

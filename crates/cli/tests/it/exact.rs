@@ -214,7 +214,15 @@ fn real_backups_keep_their_offsets() {
 fn a_log_that_begins_at_a_hundred_million() {
     let broker = Broker::shared(KafkaVersion::V4_1);
     let backup = Backup::new("exact-late", &[(100_000_000..100_000_100).collect()]);
-    backup.restore(broker, &[]);
+    let said = backup.restore(broker, &["--offsets", "exact", "--exact-limit", "1s,5GB"]);
+    // What it costs is measured while it goes on.
+    for words in [
+        "original offsets: 100 000 000 without records were filled",
+        "at the rate measured here",
+        "more than --exact-limit allows (1 s)",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
     backup.assert_exact(broker);
 }
 
@@ -270,7 +278,11 @@ fn a_hundred_thousand_single_gaps() {
     let broker = Broker::shared(KafkaVersion::V4_1);
     let partitions: Vec<Vec<i64>> = (0..20).map(|_| (0..10_000).step_by(2).collect()).collect();
     let backup = Backup::new("exact-gaps", &partitions);
-    backup.restore(broker, &["--offsets", "exact"]);
+    let said = backup.restore(broker, &["--offsets", "exact"]);
+    assert!(
+        said.contains("original offsets: 99 980 without records were filled"),
+        "{said}"
+    );
     backup.assert_exact(broker);
 }
 

@@ -107,6 +107,25 @@ pub(crate) fn basis(method: GapMethod, round_trip: Duration) -> String {
     )
 }
 
+/// Of a restore that goes on, the part that is left.
+fn part_left(first: i64, end: i64, target_end: i64) -> f64 {
+    let span = (end - first).max(1) as f64;
+    ((end - target_end.max(first)).max(0) as f64 / span).min(1.0)
+}
+
+/// Offsets between records that have none, behind `target_end`.
+pub(crate) fn missing_left(survey: &Survey, target_end: i64) -> f64 {
+    match (survey.first_offset, survey.end_offset) {
+        (Some(first), Some(end)) => survey.missing_offsets as f64 * part_left(first, end, target_end),
+        _ => 0.0,
+    }
+}
+
+/// What so many fillers before the first record take, in seconds.
+pub(crate) fn prefix_seconds(offsets: u64) -> f64 {
+    offsets as f64 / 1e6 * FILLER_SECONDS_PER_MILLION
+}
+
 /// What exact offsets cost for a partition whose log ends at `target_end` now.
 pub(crate) fn estimate(
     survey: &Survey,
@@ -119,15 +138,13 @@ pub(crate) fn estimate(
         return ExactCost::default();
     };
     let prefix = (first - target_end).max(0) as u64;
-    // Of a restore that goes on, the part that is left.
-    let span = (end - first).max(1) as f64;
-    let left = ((end - target_end.max(first)).max(0) as f64 / span).min(1.0);
+    let left = part_left(first, end, target_end);
     let missing = survey.missing_offsets as f64 * left;
     let gaps = survey.gaps as f64 * left;
     let millions = |offsets: f64| offsets / 1e6;
     let round_trip = round_trip.as_secs_f64();
 
-    let mut seconds = millions(prefix as f64) * FILLER_SECONDS_PER_MILLION;
+    let mut seconds = prefix_seconds(prefix);
     let mut disk = millions(prefix as f64) * FILLER_BYTES_PER_MILLION;
     let mut requests = prefix.div_ceil(FILLERS) as f64;
     match method {

@@ -6,12 +6,14 @@
 //! - `roll`: what the log cleaner needs in order to get at the fillers of compacted topics.
 //! - `finish`: where logs begin, and compacted topics' own policy, once the records are there.
 //! - [`survey`], [`cost`], `decide`: what the backup holds, what exact offsets of it cost, and whether they are taken.
+//! - [`measured`]: what they cost really, once the restore has begun.
 //! - `rights`: what the user may not do and would have to.
 
 pub mod cost;
 mod decide;
 mod finish;
 pub mod gaps;
+pub mod measured;
 mod rights;
 mod roll;
 pub mod survey;
