@@ -1,4 +1,4 @@
-//! What a container around a file costs beyond its codec: `cargo bench -p kafka-restore-bench --bench containers`.
+//! What a container around a file, or a codec of Avro's blocks, costs beyond the codec: `cargo bench -p kafka-restore-bench --bench containers`.
 //!
 //! For each form three things are timed in turns, from memory and on one core: the codec alone with the same library, the
 //! decoder alone on the uncompressed file, and both together as the program does it. The table has the best of many
@@ -13,7 +13,7 @@ use backup::format::Decoding;
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
 use kafka_restore_bench::dataset::{Dataset, Form, Shape};
-use kafka_restore_bench::{generate, read};
+use kafka_restore_bench::{binary, generate, read};
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 #[global_allocator]
@@ -52,6 +52,31 @@ const CODECS: [Codec; 3] = [
     },
 ];
 
+/// A codec of Avro's blocks, likewise.
+struct BlockCodec {
+    name: &'static str,
+    pack: fn(&[u8]) -> Vec<u8>,
+    unpack: fn(&[Vec<u8>]),
+}
+
+const BLOCK_CODECS: [BlockCodec; 3] = [
+    BlockCodec {
+        name: "deflate",
+        pack: deflate,
+        unpack: inflate_blocks,
+    },
+    BlockCodec {
+        name: "zstandard",
+        pack: zstd,
+        unpack: unzstd_blocks,
+    },
+    BlockCodec {
+        name: "snappy",
+        pack: snappy_block,
+        unpack: unsnappy_blocks,
+    },
+];
+
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
@@ -59,29 +84,47 @@ fn main() -> std::io::Result<()> {
         "| form | codec ms | decoder ms | together ms | over the sum |"
     )?;
     writeln!(out, "|---|---|---|---|---|")?;
-    let decoding = Arc::new(read::decoding());
-    for (name, plain) in [("csv", csv()), ("jsonl", jsonl())] {
+    let texts = Arc::new(read::decoding());
+    let csv = csv();
+    for (name, plain) in [("csv", &csv), ("jsonl", &jsonl())] {
         for codec in &CODECS {
-            let packed = Bytes::from((codec.pack)(&plain));
+            let packed = Bytes::from((codec.pack)(plain));
             assert_eq!((codec.unpack)(&packed), plain.len() as u64);
-            let [codec_alone, decoder_alone, together] = best(&mut [
+            let times = best(&mut [
                 &mut || {
                     black_box((codec.unpack)(black_box(&packed)));
                 },
-                &mut || decode(&decoding, &plain),
-                &mut || decode(&decoding, &packed),
+                &mut || decode(&texts, plain),
+                &mut || decode(&texts, &packed),
             ]);
-            let ratio = together.as_secs_f64() / (codec_alone + decoder_alone).as_secs_f64();
-            let [codec_alone, decoder_alone, together] =
-                [codec_alone, decoder_alone, together].map(|time| time.as_secs_f64() * 1e3);
-            writeln!(
-                out,
-                "| {name}, {} | {codec_alone:.1} | {decoder_alone:.1} | {together:.1} | {ratio:.2} |",
-                codec.name
-            )?;
+            writeln!(out, "{}", line(name, codec.name, times))?;
         }
     }
+    let mut blocks = Vec::new();
+    read::decode_stored(&texts, &csv, |block| blocks.push(std::mem::take(block)));
+    let decoding = Arc::default();
+    let plain = binary::avro_file(&blocks, "null", <[u8]>::to_vec).into();
+    for codec in &BLOCK_CODECS {
+        let mut packed_blocks = Vec::new();
+        let packed = binary::avro_file(&blocks, codec.name, |block| {
+            packed_blocks.push((codec.pack)(block));
+            packed_blocks[packed_blocks.len() - 1].clone()
+        });
+        let packed = packed.into();
+        let times = best(&mut [
+            &mut || (codec.unpack)(black_box(&packed_blocks)),
+            &mut || decode(&decoding, &plain),
+            &mut || decode(&decoding, &packed),
+        ]);
+        writeln!(out, "{}", line("Avro", codec.name, times))?;
+    }
     Ok(())
+}
+
+fn line(form: &str, codec: &str, times: [Duration; 3]) -> String {
+    let [codec_alone, decoder_alone, together] = times.map(|time| time.as_secs_f64() * 1e3);
+    let ratio = together / (codec_alone + decoder_alone);
+    format!("| {form}, {codec} | {codec_alone:.1} | {decoder_alone:.1} | {together:.1} | {ratio:.2} |")
 }
 
 /// The shortest time of each of these, which run in turns.
@@ -202,4 +245,57 @@ fn unxerial(packed: &[u8]) -> u64 {
         rest = behind;
     }
     length
+}
+
+fn deflate(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder
+        .write_all(plain)
+        .and_then(|()| encoder.finish())
+        .expect("deflate")
+}
+
+fn inflate_blocks(blocks: &[Vec<u8>]) {
+    let mut inflate = Decompress::new(false);
+    let mut output = Vec::with_capacity(PIECE);
+    for block in blocks {
+        inflate.reset(false);
+        output.clear();
+        let status = inflate.decompress_vec(block, &mut output, FlushDecompress::Finish);
+        assert_eq!(status.expect("deflate"), flate2::Status::StreamEnd);
+        black_box(&output);
+    }
+}
+
+fn unzstd_blocks(blocks: &[Vec<u8>]) {
+    let mut decoder = zstd::stream::raw::Decoder::new().expect("zstd");
+    let mut output: Vec<u8> = Vec::with_capacity(PIECE);
+    for block in blocks {
+        output.clear();
+        let mut input = InBuffer::around(block);
+        let more = decoder.run(&mut input, &mut OutBuffer::around(&mut output));
+        assert_eq!(more.expect("zstd"), 0);
+        black_box(&output);
+    }
+}
+
+/// Raw snappy with a checksum behind it.
+fn snappy_block(plain: &[u8]) -> Vec<u8> {
+    let mut packed = snap::raw::Encoder::new().compress_vec(plain).expect("snappy");
+    let mut crc = flate2::Crc::new();
+    crc.update(plain);
+    packed.extend_from_slice(&crc.sum().to_be_bytes());
+    packed
+}
+
+fn unsnappy_blocks(blocks: &[Vec<u8>]) {
+    let mut decoder = snap::raw::Decoder::new();
+    let mut output = vec![0; PIECE];
+    for block in blocks {
+        let (block, checksum) = block.split_last_chunk().expect("a checksum");
+        let length = decoder.decompress(block, &mut output).expect("snappy");
+        let mut crc = flate2::Crc::new();
+        crc.update(&output[..length]);
+        assert_eq!(crc.sum(), u32::from_be_bytes(*checksum));
+    }
 }

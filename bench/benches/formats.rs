@@ -71,7 +71,10 @@ fn payload_bytes(bencher: Bencher<'_, '_>, form: &str) {
                 .expect("gzip");
             (texts, text.into())
         }
-        "avro" => (Arc::default(), binary::avro_file(&blocks).into()),
+        "avro" => (
+            Arc::default(),
+            binary::avro_file(&blocks, "null", <[u8]>::to_vec).into(),
+        ),
         _ => (
             Arc::default(),
             binary::parquet_file(&blocks).expect("a file").into(),

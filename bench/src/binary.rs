@@ -16,11 +16,11 @@ const AVRO_SCHEMA: &str = r#"{"type":"record","name":"connector_records","namesp
 /// Records of one block of an Avro file: about 16 KB, as Avro's writer in Java makes them.
 const AVRO_BLOCK_RECORDS: usize = 70;
 
-/// An Avro object container file without compression.
-pub fn avro_file(blocks: &[RecordBlock]) -> Vec<u8> {
+/// An Avro object container file with the codec of that name, whose blocks `pack` makes of their records.
+pub fn avro_file(blocks: &[RecordBlock], codec: &str, mut pack: impl FnMut(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let mut file = b"Obj\x01".to_vec();
     long(&mut file, 2);
-    for (name, value) in [("avro.schema", AVRO_SCHEMA), ("avro.codec", "null")] {
+    for (name, value) in [("avro.schema", AVRO_SCHEMA), ("avro.codec", codec)] {
         bytes(&mut file, name.as_bytes());
         bytes(&mut file, value.as_bytes());
     }
@@ -41,21 +41,21 @@ pub fn avro_file(blocks: &[RecordBlock]) -> Vec<u8> {
         long(&mut body, 0);
         records += 1;
         if records == AVRO_BLOCK_RECORDS {
-            avro_block(&mut file, &mut body, &mut records, &marker);
+            avro_block(&mut file, records, &pack(&body), &marker);
+            body.clear();
+            records = 0;
         }
     }
     if records > 0 {
-        avro_block(&mut file, &mut body, &mut records, &marker);
+        avro_block(&mut file, records, &pack(&body), &marker);
     }
     file
 }
 
-fn avro_block(file: &mut Vec<u8>, body: &mut Vec<u8>, records: &mut usize, marker: &[u8]) {
-    long(file, *records as i64);
-    bytes(file, body);
+fn avro_block(file: &mut Vec<u8>, records: usize, packed: &[u8], marker: &[u8]) {
+    long(file, records as i64);
+    bytes(file, packed);
     file.extend_from_slice(marker);
-    body.clear();
-    *records = 0;
 }
 
 fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -11,28 +11,17 @@
 use memchr::{memchr, memchr2};
 use record::{NO_TIMESTAMP, RecordBlock, RecordWriter};
 
+use super::csv_fields::{Bad, base64_bad, decode_base64, headers, name, names, number, number_bad};
 use super::csv_quick::{self, Found};
 use super::csv_raw::{self, Split};
 use super::guess::{self, Guess};
 use super::{
     DecodeError, Decoding, EmptyField, Field, FinalNewline, FormatDecoder, Notes, ObjectHints, Skip,
-    ValueEncoding, base64_error, is_full,
+    ValueEncoding, is_full,
 };
-
-/// The most headers that one record may have; no broker's message limit leaves room for more.
-pub(super) const MAX_HEADERS: usize = 1 << 18;
 
 /// How much of a file is looked at where its fields must be guessed.
 const GUESS_BYTES: usize = 64 << 10;
-
-/// A field that could not be decoded.
-pub(super) struct Bad {
-    /// Where, in bytes from the start of the record.
-    pub(super) at: usize,
-    pub(super) reason: String,
-    /// True where more bytes behind the end could have made it right.
-    pub(super) cut: bool,
-}
 
 /// What one attempt at a record came to.
 pub(super) enum Outcome {
@@ -403,16 +392,6 @@ impl FormatDecoder for CsvDecoder {
     }
 }
 
-impl Bad {
-    pub(super) fn at(at: usize, reason: impl Into<String>) -> Self {
-        Self {
-            at,
-            reason: reason.into(),
-            cut: false,
-        }
-    }
-}
-
 impl Parser {
     /// The record at the start of `input`, all of whose fields are free of commas and newlines.
     fn record(
@@ -593,127 +572,3 @@ impl Parser {
 
 const EMPTY_KEY: usize = 1;
 const EMPTY_VALUE: usize = 2;
-
-/// Appends the bytes behind `text` (standard alphabet, padded, nothing else in between) to `buffer`.
-#[inline]
-pub(super) fn decode_base64(text: &[u8], buffer: &mut Vec<u8>) -> Result<(), ()> {
-    // Ahead of the decoder's own exact reservation, so that a growing buffer doubles.
-    buffer.reserve(text.len() / 4 * 3);
-    base64_simd::STANDARD.decode_append(text, buffer).map_err(drop)
-}
-
-fn base64_bad(what: &str, field: &[u8], start: usize, at_end: bool) -> Bad {
-    let (at, reason) = base64_error(field);
-    Bad {
-        at: start + at,
-        reason: format!("the {what} is not base64: {reason}"),
-        // Cut text is wrong in its length only.
-        cut: at_end && at == field.len(),
-    }
-}
-
-fn number_bad(what: &str, field: &[u8], at_end: bool) -> Bad {
-    let shown = field[..field.len().min(40)].escape_ascii();
-    let cut = at_end && (field.is_empty() || field == b"-" || b"null".starts_with(field));
-    Bad {
-        at: 0,
-        reason: if field.is_empty() {
-            format!("the {what} is missing")
-        } else {
-            format!("the {what} is not a number: \"{shown}\"")
-        },
-        cut,
-    }
-}
-
-/// A decimal 64-bit number with an optional minus sign and nothing else around it.
-#[inline]
-pub(super) fn number(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || digits.len() > 19 {
-        return None;
-    }
-    let mut value = 0u64;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit);
-    }
-    if negative {
-        0i64.checked_sub_unsigned(value)
-    } else {
-        i64::try_from(value).ok()
-    }
-}
-
-/// `base64(name):base64(value);` for each header.
-pub(super) fn headers(field: &[u8], at_end: bool, writer: &mut RecordWriter<'_>) -> Result<(), Bad> {
-    let mut start = 0;
-    let mut count = 0;
-    while start < field.len() {
-        let rest = &field[start..];
-        let Some(colon) = memchr(b':', rest) else {
-            return Err(Bad {
-                at: field.len(),
-                reason: "a header has no `:` behind its name".into(),
-                cut: at_end,
-            });
-        };
-        let Some(semicolon) = memchr(b';', &rest[colon + 1..]) else {
-            return Err(Bad {
-                at: field.len(),
-                reason: "the last header has no `;` behind it: the record is not complete".into(),
-                cut: at_end,
-            });
-        };
-        let (name, value) = (&rest[..colon], &rest[colon + 1..][..semicolon]);
-        let mut value_fails = false;
-        writer
-            .header_with(
-                |buffer| decode_base64(name, buffer),
-                Some(|buffer: &mut Vec<u8>| {
-                    decode_base64(value, buffer).inspect_err(|()| value_fails = true)
-                }),
-            )
-            .map_err(|()| {
-                if value_fails {
-                    base64_bad("header value", value, start + colon + 1, false)
-                } else {
-                    base64_bad("header name", name, start, false)
-                }
-            })?;
-        count += 1;
-        if count > MAX_HEADERS {
-            return Err(Bad::at(
-                start,
-                format!("the record has more than {MAX_HEADERS} headers"),
-            ));
-        }
-        start += colon + 1 + semicolon + 1;
-    }
-    Ok(())
-}
-
-/// The connector's word for a field.
-pub(super) fn name(field: Field) -> &'static str {
-    match field {
-        Field::Key => "key",
-        Field::Value => "value",
-        Field::Offset => "offset",
-        Field::Timestamp => "timestamp",
-        Field::Headers => "headers",
-    }
-}
-
-pub(super) fn names(fields: &[Field]) -> String {
-    fields
-        .iter()
-        .map(|field| name(*field))
-        .collect::<Vec<_>>()
-        .join(",")
-}

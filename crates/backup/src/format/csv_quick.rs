@@ -8,7 +8,7 @@
 use memchr::memchr2;
 use record::RecordWriter;
 
-use super::csv::{decode_base64, headers};
+use super::csv_fields::{decode_base64, headers};
 use super::{EmptyField, Field};
 
 /// What the quick way found beside the record.

@@ -9,7 +9,7 @@
 use memchr::{memchr, memchr_iter, memrchr};
 
 use super::Field;
-use super::csv::{Bad, number};
+use super::csv_fields::{Bad, number};
 
 /// Where a record's fields are.
 pub(super) enum Split {
@@ -92,7 +92,7 @@ fn none(columns: &[Field], end: bool) -> Split {
         at: 0,
         reason: format!(
             "from here on nothing can be taken apart into the fields {} (values unencoded)",
-            super::csv::names(columns)
+            super::csv_fields::names(columns)
         ),
         cut: end,
     })

@@ -12,7 +12,7 @@ use record::{NO_TIMESTAMP, RecordWriter};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::csv::{MAX_HEADERS, name, number};
+use super::csv_fields::{MAX_HEADERS, name, number};
 use super::json_scan::{self, HeaderSpans};
 use super::json_text::{describe, string_inside, unescape, write};
 use super::{Field, Interpretation, Notes, instant};

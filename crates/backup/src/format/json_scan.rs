@@ -160,7 +160,7 @@ impl Scan<'_> {
                 name,
                 value: (value, self.at),
             });
-            if headers.len() > super::csv::MAX_HEADERS {
+            if headers.len() > super::csv_fields::MAX_HEADERS {
                 return None;
             }
             self.expect(b'}')?;

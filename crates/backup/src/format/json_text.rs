@@ -5,7 +5,7 @@
 
 use memchr::memchr;
 
-use super::csv::decode_base64;
+use super::csv_fields::decode_base64;
 use super::{Interpretation, base64_error};
 
 /// The inside of a JSON string, or nothing where `raw` is another value.

@@ -4,6 +4,7 @@
 
 mod avro;
 mod csv;
+mod csv_fields;
 mod csv_quick;
 mod csv_raw;
 pub mod guess;
