@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use testkit::broker::{Broker, KafkaVersion};
 use testkit::consumer;
-use testkit::fidelity::{Fidelity, Field, HeaderFidelity, Offsets, compare};
+use testkit::fidelity::{Fidelity, compare};
 
 use crate::{project, say, test};
 use backup::Backup;
@@ -46,16 +46,6 @@ enum Scenario {
     /// Kills at random moments, original and contiguous offsets, also behind a slow proxy.
     Kills,
 }
-
-/// What a restored topic is compared by.
-const EXACT: Fidelity = Fidelity {
-    key: Field::Exact,
-    value: Field::Exact,
-    headers: HeaderFidelity::Exact,
-    timestamps: true,
-    timestamp_types: true,
-    offsets: Offsets::Exact,
-};
 
 pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
     test::install_kafka(KafkaVersion::V4_1)?;
@@ -182,7 +172,7 @@ fn arguments(broker: &Broker, backup: &Backup, more: &[&str]) -> Vec<String> {
 fn assert_equal(broker: &Broker, backup: &Backup) -> Result<()> {
     let bootstrap = broker.internal_bootstrap();
     let found = consumer::read_topic(&bootstrap, &backup.topic)?;
-    if let Err(difference) = compare(&backup.records, &found, EXACT) {
+    if let Err(difference) = compare(&backup.records, &found, Fidelity::EXACT) {
         bail!("{}: {difference}", backup.topic);
     }
     let first = backup.records.first().map_or(0, |record| record.offset);

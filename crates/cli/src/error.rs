@@ -51,6 +51,15 @@ pub(crate) struct CommandError {
 }
 
 impl CommandError {
+    /// Wrong usage, in a full sentence.
+    pub(crate) fn usage(message: impl std::fmt::Display) -> Self {
+        Self {
+            kind: Kind::Usage,
+            error: anyhow::anyhow!("{message}"),
+            hints: Vec::new(),
+        }
+    }
+
     /// The exit status, as documented.
     pub(crate) fn exit_status(&self) -> u8 {
         match self.kind {

@@ -59,7 +59,11 @@ pub async fn execute(
         Some(identity) => identity,
         None => cluster.init_producer_id().await?,
     };
-    let markers = cluster.init_producer_id().await?;
+    let has_gaps = plan.topics.iter().any(|topic| topic.exact);
+    let markers = match has_gaps {
+        true => Some(cluster.init_producer_id().await?),
+        false => None,
+    };
     let producers = (identity, markers);
     let shared = share(job, plan, cluster, producers, Arc::clone(&progress), cancel).await?;
     let _latest = shared.stream.budget.hold(plan.latest.bytes);
@@ -183,7 +187,7 @@ async fn share(
     job: &Job,
     plan: &RestorePlan,
     cluster: Cluster,
-    (identity, markers): (ProducerIdentity, ProducerIdentity),
+    (identity, markers): (ProducerIdentity, Option<ProducerIdentity>),
     progress: Arc<dyn Progress>,
     cancel: CancellationToken,
 ) -> Result<Arc<Shared>, RestoreError> {
@@ -195,7 +199,7 @@ async fn share(
     };
     let options = ProducerOptions {
         identity: Some(identity),
-        markers: Some(markers),
+        markers,
         delivery_deadline: job.target.patience,
         ..ProducerOptions::default()
     };

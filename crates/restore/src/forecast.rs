@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use kafka::admin::OffsetSpec;
-use kafka::cluster::Cluster;
+use kafka::cluster::{Cluster, TopicMetadata};
 use record::TopicPartition;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RestoreError;
+use crate::logs;
 use crate::profile::Configs;
 use crate::report::PartitionReport;
 
@@ -72,18 +72,10 @@ pub(crate) async fn log_ranges(
         .topics(Some(&[topic]))
         .await?
         .iter()
-        .flat_map(|found| &found.partitions)
-        .map(|partition| TopicPartition::new(topic, partition.partition))
+        .flat_map(TopicMetadata::topic_partitions)
         .collect();
-    let mut ranges = BTreeMap::new();
-    let starts = cluster.list_offsets(&partitions, OffsetSpec::Earliest).await;
-    let ends = cluster.list_offsets(&partitions, OffsetSpec::Latest).await;
-    for ((partition, start), (_, end)) in starts.into_iter().zip(ends) {
-        let (start, end) = (start?, end?);
-        if start < end {
-            ranges.insert(partition.partition, (start, end));
-        }
-    }
+    let mut ranges = logs::ranges(cluster, &partitions).await?;
+    ranges.retain(|_, (start, end)| start < end);
     Ok(ranges)
 }
 

@@ -135,17 +135,9 @@ pub(crate) async fn settle(
     topic.partitions.clear();
     for (partition, records) in (0..).zip(partitions) {
         topic.partitions.push(PartitionPlan {
-            partition,
             objects: records.len() as u64,
             stored_bytes: records.stored_bytes,
-            first_start_offset: None,
-            last_start_offset: None,
-            target_start: 0,
-            target_end: 0,
-            log_start: None,
-            log_end: None,
-            survey: None,
-            cost: None,
+            ..PartitionPlan::empty(partition)
         });
         let at = (topic.source.clone(), partition);
         plan.latest.partitions.insert(at, records.chosen);

@@ -29,6 +29,7 @@ pub mod job;
 pub mod journal;
 pub mod latest;
 mod lockstep;
+mod logs;
 pub mod notes;
 pub mod offsets;
 mod pace;

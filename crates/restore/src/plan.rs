@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use backup::format::MissingTimestamp;
 use backup::inventory::{self, Inventory, NO_PARTITION, NO_TOPIC, PartitionObjects, TopicInventory};
 use backup::layout::Grouping;
-use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use record::TopicPartition;
 use serde::Serialize;
@@ -21,6 +20,7 @@ use crate::exact::survey::Survey;
 use crate::execute::source_context;
 use crate::job::{Create, Job, OffsetMode};
 use crate::latest::{self, LatestRecords, LatestState, Records};
+use crate::logs;
 use crate::profile::{self, ConfigChange};
 use crate::progress::{Event, Phase, Progress};
 use crate::shard;
@@ -436,13 +436,14 @@ async fn examine(
             topics::differences(job, cluster, topic, known.get(&topic.source), planned, &configs).await;
         plan.findings.extend(differences);
         topic.profile = profile::changes(&configs, topic.needs_fillers());
-        let there: Vec<i32> = topic
+        let there: Vec<_> = topic
             .partitions
             .iter()
             .map(|plan| plan.partition)
             .filter(|number| (0..count).contains(number))
+            .map(|number| TopicPartition::new(topic.target.as_str(), number))
             .collect();
-        let logs = log_ranges(cluster, &topic.target, there).await?;
+        let logs = logs::ranges(cluster, &there).await?;
         for partition in &mut topic.partitions {
             if let Some(range) = logs.get(&partition.partition) {
                 (partition.target_start, partition.target_end) = *range;
@@ -472,7 +473,7 @@ fn know_logs(job: &Job, topic: &mut TopicPlan, known: Option<&KnownTopic>, count
             None => topic.partitions.push(PartitionPlan {
                 log_start: Some(start),
                 log_end: Some(end),
-                ..partition_plan(number, &Arc::new(PartitionObjects::from_list([])))
+                ..PartitionPlan::empty(number)
             }),
         }
     }
@@ -549,44 +550,34 @@ fn plan_partitions(
     });
 }
 
-fn partition_plan(partition: i32, objects: &Arc<PartitionObjects>) -> PartitionPlan {
+impl PartitionPlan {
+    /// A partition of which nothing is known yet.
+    pub(crate) fn empty(partition: i32) -> Self {
+        Self {
+            partition,
+            objects: 0,
+            stored_bytes: 0,
+            first_start_offset: None,
+            last_start_offset: None,
+            target_start: 0,
+            target_end: 0,
+            log_start: None,
+            log_end: None,
+            survey: None,
+            cost: None,
+        }
+    }
+}
+
+fn partition_plan(partition: i32, objects: &PartitionObjects) -> PartitionPlan {
     let last = objects.len().checked_sub(1);
     PartitionPlan {
-        partition,
         objects: objects.len() as u64,
         stored_bytes: objects.bytes(),
         first_start_offset: last.and_then(|_| objects.start_offset(0)),
         last_start_offset: last.and_then(|last| objects.start_offset(last)),
-        target_start: 0,
-        target_end: 0,
-        log_start: None,
-        log_end: None,
-        survey: None,
-        cost: None,
+        ..PartitionPlan::empty(partition)
     }
-}
-
-/// Log start and log end of partitions of `topic`.
-async fn log_ranges(
-    cluster: &Cluster,
-    topic: &str,
-    partitions: Vec<i32>,
-) -> Result<BTreeMap<i32, (i64, i64)>, RestoreError> {
-    let partitions: Vec<_> = partitions
-        .into_iter()
-        .map(|number| TopicPartition::new(topic, number))
-        .collect();
-    let mut ranges = BTreeMap::new();
-    for (partition, start) in cluster.list_offsets(&partitions, OffsetSpec::Earliest).await {
-        ranges.insert(partition.partition, (start?, 0));
-    }
-    for (partition, end) in cluster.list_offsets(&partitions, OffsetSpec::Latest).await {
-        let end = end?;
-        ranges
-            .entry(partition.partition)
-            .and_modify(|range| range.1 = end);
-    }
-    Ok(ranges)
 }
 
 /// `; did you mean X or Y?`, or nothing.

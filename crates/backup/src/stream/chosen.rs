@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use record::{RecordBlock, RecordRef, TopicPartition};
 
+use super::StreamContext;
 use super::block::StreamBlock;
 use super::merge::PartitionStream;
 use super::options::StreamOptions;
-use super::{StreamContext, StreamStatistics};
 use crate::inventory::PartitionObjects;
 
 /// Records in memory, in an order of their own. Cheap to clone.
@@ -83,7 +83,7 @@ impl PartitionStream {
             && block.used_bytes() < self.options.block_bytes
         {
             *next += 1;
-            note(&mut self.statistics, &record);
+            self.statistics.give(&record);
             block.push(record);
         }
         if block.is_empty() {
@@ -91,16 +91,5 @@ impl PartitionStream {
         }
         let charge = self.account.hold(block.memory_bytes());
         Some(StreamBlock::new(block, charge, self.context.blocks.clone()))
-    }
-}
-
-/// Counts a record that is given.
-pub(super) fn note(statistics: &mut StreamStatistics, record: &RecordRef<'_>) {
-    statistics.records += 1;
-    statistics.payload_bytes += record.payload_bytes() as u64;
-    statistics.first_offset.get_or_insert(record.offset);
-    statistics.last_offset = Some(record.offset);
-    if record.timestamp != record::NO_TIMESTAMP {
-        statistics.time(record.timestamp);
     }
 }

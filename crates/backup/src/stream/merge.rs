@@ -375,14 +375,7 @@ impl PartitionStream {
                 MissingTimestamp::At(timestamp) => timestamp,
             };
         }
-        let statistics = &mut self.statistics;
-        statistics.records += 1;
-        statistics.payload_bytes += record.payload_bytes() as u64;
-        statistics.first_offset.get_or_insert(record.offset);
-        statistics.last_offset = Some(record.offset);
-        if record.timestamp != record::NO_TIMESTAMP {
-            statistics.time(record.timestamp);
-        }
+        self.statistics.give(&record);
         let (block, _) = self.output.get_or_insert_with(|| {
             let expected = footprint(self.objects.bytes(), self.options.block_bytes);
             let block = self.context.blocks.take(expected);

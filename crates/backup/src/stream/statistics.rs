@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use record::{NO_TIMESTAMP, RecordRef};
+
 use crate::format::{Format, Notes};
 
 /// How many gaps are listed one by one.
@@ -74,6 +76,17 @@ pub struct StreamStatistics {
 }
 
 impl StreamStatistics {
+    /// Counts a record that is given.
+    pub(super) fn give(&mut self, record: &RecordRef<'_>) {
+        self.records += 1;
+        self.payload_bytes += record.payload_bytes() as u64;
+        self.first_offset.get_or_insert(record.offset);
+        self.last_offset = Some(record.offset);
+        if record.timestamp != NO_TIMESTAMP {
+            self.time(record.timestamp);
+        }
+    }
+
     pub(super) fn time(&mut self, timestamp: i64) {
         self.first_time = Some(self.first_time.map_or(timestamp, |first| first.min(timestamp)));
         self.last_time = Some(self.last_time.map_or(timestamp, |last| last.max(timestamp)));

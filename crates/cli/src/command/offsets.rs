@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use super::Context;
 use super::groups::read_reports;
 use crate::argument::heading;
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{CommandError, Outcome};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -56,17 +56,12 @@ pub(crate) struct Translate {
 pub(crate) fn run(arguments: &Arguments, context: &Context<'_>) -> Result<Outcome, CommandError> {
     let Action::Translate(arguments) = &arguments.action;
     let translation = Translation::of_reports(&read_reports(&arguments.report)?);
-    let wrong = |error: anyhow::Error| CommandError {
-        kind: Kind::Usage,
-        error,
-        hints: Vec::new(),
-    };
     let (name, partition) = (&arguments.topic, arguments.partition);
     let topic = translation
         .topic(name)
-        .ok_or_else(|| wrong(anyhow::anyhow!("the reports say nothing of a topic {name}")))?;
+        .ok_or_else(|| CommandError::usage(format!("the reports say nothing of a topic {name}")))?;
     if !topic.partitions.contains_key(&partition) {
-        return Err(wrong(anyhow::anyhow!(
+        return Err(CommandError::usage(format!(
             "the reports say nothing of partition {partition} of {name}"
         )));
     }

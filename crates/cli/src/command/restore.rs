@@ -82,7 +82,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     }
     let wanted = arguments.groups.as_ref().unwrap_or(&RestoredGroups::None);
     if *wanted != RestoredGroups::None && job.resources.shard.is_some_and(|shard| shard.count > 1) {
-        return Err(groups::usage(
+        return Err(CommandError::usage(
             "--groups with --shard: no share knows where the others put their records; when all are done, give all \
              their reports to `groups apply --report`",
         ));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::restore::job::{Job, Target};
+use ::restore::job::Job;
 use ::restore::verify::{Depth, VerifyReport};
 use clap::Args;
 
@@ -89,15 +89,8 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
             context.file,
         )?
     };
-    let defaults = Target::new(target::resolve(&arguments.target, context.file)?);
-    let target = Target {
-        rename: selection::renames(&arguments.rename)?
-            .into_iter()
-            .map(|rename| (rename.old, rename.new))
-            .collect(),
-        offsets: arguments.mode.offsets.unwrap_or(defaults.offsets),
-        ..defaults
-    };
+    let config = target::resolve(&arguments.target, context.file)?;
+    let target = job::renamed_target(config, &arguments.rename, &arguments.mode)?;
     let job = Job {
         source: backup.open(None).await?,
         target,

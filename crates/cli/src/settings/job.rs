@@ -17,7 +17,9 @@ use super::{connector, selection, source, target};
 use crate::argument::content::ContentArguments;
 use crate::argument::job::JobArguments;
 use crate::argument::limit::LimitArguments;
+use crate::argument::offsets::ModeArguments;
 use crate::argument::safety::TroubleArguments;
+use crate::argument::selection::RenameArguments;
 use crate::argument::source::SourceArguments;
 use crate::config::{ConfigError, ConfigFile};
 
@@ -152,19 +154,14 @@ impl JobSettings {
                 file,
             )?
         };
-        let renames = selection::renames(&arguments.rename)?;
-        let defaults = Target::new(target::resolve(&arguments.target, file)?);
+        let config = target::resolve(&arguments.target, file)?;
         let (offsets, creation, safety) = (&arguments.offsets, &arguments.creation, &arguments.safety);
+        let defaults = renamed_target(config, &arguments.rename, &offsets.mode)?;
         let configs = creation
             .topic_config
             .iter()
             .map(|setting| (setting.name.clone(), setting.value.clone()));
         let target = Target {
-            rename: renames
-                .into_iter()
-                .map(|rename| (rename.old, rename.new))
-                .collect(),
-            offsets: offsets.mode.offsets.unwrap_or(defaults.offsets),
             exact_limit: offsets.exact_limit.unwrap_or(defaults.exact_limit),
             hidden_records: safety.hidden_records,
             append: safety.append,
@@ -202,6 +199,23 @@ impl JobSettings {
             resources: self.resources,
         })
     }
+}
+
+/// The target by default, but for the names of its topics and the offsets in it.
+pub(crate) fn renamed_target(
+    cluster: ClientConfig,
+    rename: &RenameArguments,
+    mode: &ModeArguments,
+) -> Result<Target, ConfigError> {
+    let defaults = Target::new(cluster);
+    Ok(Target {
+        rename: selection::renames(rename)?
+            .into_iter()
+            .map(|rename| (rename.old, rename.new))
+            .collect(),
+        offsets: mode.offsets.unwrap_or(defaults.offsets),
+        ..defaults
+    })
 }
 
 /// What a run may use.

@@ -60,6 +60,12 @@ pub struct PartitionMetadata {
 }
 
 impl TopicMetadata {
+    /// Its partitions by name and number.
+    pub fn topic_partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
+        let numbers = self.partitions.iter().map(|partition| partition.partition);
+        numbers.map(|number| TopicPartition::new(self.name.as_str(), number))
+    }
+
     pub(super) fn from_response(topic: &MetadataResponseTopic) -> Self {
         let name = topic
             .name

@@ -195,29 +195,27 @@ pub(super) async fn apply_group(cluster: &Cluster, group: &GroupPlan, deadline: 
             errors: vec![trouble.clone()],
         };
     }
-    match wait_for(cluster, group, deadline).await {
-        Ok(members) if members.is_empty() => {}
-        Ok(members) => return Applied::Active { members },
-        Err(error) => {
-            return Applied::Failed {
-                errors: vec![error.to_string()],
-            };
-        }
+    if let Err(left_alone) = wait_for(cluster, group, deadline).await {
+        return left_alone;
     }
     commit(cluster, &group.id, group.is_share(), &changes).await
 }
 
-/// The members that a group still has when patience is over; none once it has none.
-pub(super) async fn wait_for(
-    cluster: &Cluster,
-    group: &GroupPlan,
-    deadline: Instant,
-) -> Result<Vec<String>, KafkaError> {
+/// Waits until the group has no members; where it still has some when patience is over, or nobody knows, says so.
+pub(super) async fn wait_for(cluster: &Cluster, group: &GroupPlan, deadline: Instant) -> Result<(), Applied> {
     loop {
-        let there = cluster.describe_group(&group.id, None).await?;
+        let there = cluster.describe_group(&group.id, None).await;
+        let there = there.map_err(|error| Applied::Failed {
+            errors: vec![error.to_string()],
+        })?;
         let members = there.map(|there| there.members).unwrap_or_default();
-        if members.is_empty() || Instant::now() + POLL > deadline {
-            return Ok(members.iter().map(ToString::to_string).collect());
+        if members.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() + POLL > deadline {
+            return Err(Applied::Active {
+                members: members.iter().map(ToString::to_string).collect(),
+            });
         }
         sleep(POLL).await;
     }

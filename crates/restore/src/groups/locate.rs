@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use backup::stream::{PartitionStream, StreamContext};
-use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use kafka::fetch::{Isolation, PartitionFetcher};
 use record::{RecordBlock, RecordRef, TopicPartition};
@@ -18,6 +17,7 @@ use crate::compare::{Tolerance, content_difference};
 use crate::error::RestoreError;
 use crate::execute::{stream_context, stream_options};
 use crate::job::{Job, OffsetMode};
+use crate::logs;
 use crate::offsets::OffsetMap;
 use crate::plan::list_topics;
 use crate::progress::Progress;
@@ -85,7 +85,7 @@ async fn locate(
     let Some((source_end, target_end)) = ends else {
         return Ok(Ok(Places::Unlisted));
     };
-    let (start, end) = log(cluster, &at).await?;
+    let (start, end) = logs::range(cluster, &at).await?;
     let identical = map.runs().iter().all(|run| run.difference() == 0);
     let mapped = Places::Mapped {
         map,
@@ -140,17 +140,6 @@ async fn read(mut stream: PartitionStream) -> Result<(OffsetMap, Vec<Probe>), Re
         }
     }
     Ok((map, probes.into()))
-}
-
-async fn log(cluster: &Cluster, at: &TopicPartition) -> Result<(i64, i64), RestoreError> {
-    let offset = async |spec| match cluster.list_offsets(std::slice::from_ref(at), spec).await.pop() {
-        Some((_, offset)) => Ok(offset?),
-        None => Err(RestoreError::Internal(format!("no answer about {at}"))),
-    };
-    Ok((
-        offset(OffsetSpec::Earliest).await?,
-        offset(OffsetSpec::Latest).await?,
-    ))
 }
 
 /// A record of the backup, with the two places at which it may stand.

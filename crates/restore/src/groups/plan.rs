@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::stream::{self, StreamExt};
 use kafka::admin::OffsetSpec;
-use kafka::cluster::Cluster;
+use kafka::cluster::{Cluster, TopicMetadata};
 use kafka::error::KafkaError;
 use kafka::groups::{GroupDescription, GroupKind};
 use record::TopicPartition;
@@ -184,13 +184,7 @@ async fn logs(
     }
     let names: Vec<&str> = targets.iter().map(String::as_str).collect();
     let found = cluster.topics(Some(&names)).await?;
-    let partitions: Vec<TopicPartition> = found
-        .iter()
-        .flat_map(|topic| {
-            let numbers = topic.partitions.iter().map(|partition| partition.partition);
-            numbers.map(|number| TopicPartition::new(topic.name.as_str(), number))
-        })
-        .collect();
+    let partitions: Vec<TopicPartition> = found.iter().flat_map(TopicMetadata::topic_partitions).collect();
     let starts = cluster.list_offsets(&partitions, OffsetSpec::Earliest).await;
     let ends = cluster.list_offsets(&partitions, OffsetSpec::Latest).await;
     for ((partition, start), (_, end)) in starts.into_iter().zip(ends) {

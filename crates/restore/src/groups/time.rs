@@ -3,7 +3,6 @@
 use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use kafka::groups::GroupKind;
-use record::TopicPartition;
 
 use super::plan::{GroupPlan, GroupsPlan, RETENTION, Row};
 use crate::error::RestoreError;
@@ -22,8 +21,7 @@ pub async fn plan(
         if let Some(error) = topic.error {
             return Err(error.into());
         }
-        let numbers = topic.partitions.iter().map(|partition| partition.partition);
-        partitions.extend(numbers.map(|number| TopicPartition::new(topic.name.as_str(), number)));
+        partitions.extend(topic.topic_partitions());
     }
     let ends = cluster.list_offsets(&partitions, OffsetSpec::Latest).await;
     let found = cluster.offsets_for_time(&partitions, time).await;

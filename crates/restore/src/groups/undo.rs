@@ -74,14 +74,8 @@ async fn take_away(cluster: &Cluster, plan: &GroupPlan, deadline: Instant) -> Ap
     if surplus.is_empty() {
         return done;
     }
-    match wait_for(cluster, plan, deadline).await {
-        Ok(members) if members.is_empty() => {}
-        Ok(members) => return Applied::Active { members },
-        Err(error) => {
-            return Applied::Failed {
-                errors: vec![error.to_string()],
-            };
-        }
+    if let Err(left_alone) = wait_for(cluster, plan, deadline).await {
+        return left_alone;
     }
     let errors = match plan.is_share() {
         true => take_away_starts(cluster, plan, &surplus).await,

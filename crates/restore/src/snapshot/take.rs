@@ -40,13 +40,7 @@ async fn topics(cluster: &Cluster, missing: &mut Vec<String>) -> Result<Vec<Topi
     let mut found = cluster.topics(None).await?;
     found.retain(|topic| !topic.is_internal && topic.error.is_none());
     found.sort_by(|one, other| one.name.cmp(&other.name));
-    let partitions: Vec<TopicPartition> = found
-        .iter()
-        .flat_map(|topic| {
-            let numbers = topic.partitions.iter().map(|partition| partition.partition);
-            numbers.map(|number| TopicPartition::new(topic.name.as_str(), number))
-        })
-        .collect();
+    let partitions: Vec<TopicPartition> = found.iter().flat_map(TopicMetadata::topic_partitions).collect();
     let (starts, ends) = futures::join!(
         cluster.list_offsets(&partitions, OffsetSpec::Earliest),
         cluster.list_offsets(&partitions, OffsetSpec::Latest)

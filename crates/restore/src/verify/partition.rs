@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use backup::stream::{PartitionStream, StreamContext, StreamOptions};
-use kafka::admin::OffsetSpec;
 use kafka::cluster::Cluster;
 use kafka::fetch::{Isolation, PartitionFetcher};
 use record::TopicPartition;
@@ -16,6 +15,7 @@ use crate::exact::stands_exact;
 use crate::execute::stream_options;
 use crate::job::{Job, OffsetMode};
 use crate::lockstep::{Lockstep, Placement, Walk};
+use crate::logs;
 use crate::plan::{PartitionPlan, RestorePlan, TopicPlan};
 use crate::sample::stretches;
 use crate::shared::Counters;
@@ -88,13 +88,8 @@ impl Comparing<'_> {
 
     /// The target's log as it is now.
     async fn log(&self) -> Result<Range<i64>, RestoreError> {
-        let target = self.target();
-        let partitions = [target.clone()];
-        let offset = async |spec| match self.cluster.list_offsets(&partitions, spec).await.pop() {
-            Some((_, offset)) => Ok::<_, RestoreError>(offset?),
-            None => Err(RestoreError::Internal(format!("no answer about {target}"))),
-        };
-        Ok(offset(OffsetSpec::Earliest).await?..offset(OffsetSpec::Latest).await?)
+        let (start, end) = logs::range(self.cluster, &self.target()).await?;
+        Ok(start..end)
     }
 
     /// How target offsets relate to source offsets: as the job says, or as the target shows.

@@ -14,30 +14,22 @@ use anyhow::Context as _;
 use kafka::cluster::Cluster;
 
 use super::source::{backup_job, gather};
-use super::{Apply, From, absent, print, usage, warn_absent};
+use super::{Apply, From, absent, print, warn_absent};
 use crate::argument::groups::GroupsSource;
 use crate::command::Context;
 use crate::error::{CommandError, Outcome};
-use crate::settings::{selection, target};
+use crate::settings::{job, selection, target};
 use crate::show;
 
 /// Plans, and unless it is a dry run commits.
 pub(super) async fn run(arguments: &Apply, context: &Context<'_>) -> Result<Outcome, CommandError> {
     let from = &arguments.from;
     let config = target::resolve(&arguments.target, context.file)?;
-    let defaults = Target::new(config.clone());
-    let target = Target {
-        rename: selection::renames(&arguments.rename)?
-            .into_iter()
-            .map(|rename| (rename.old, rename.new))
-            .collect(),
-        offsets: arguments.mode.offsets.unwrap_or(defaults.offsets),
-        ..defaults
-    };
+    let target = job::renamed_target(config.clone(), &arguments.rename, &arguments.mode)?;
     let undo = match &arguments.undo_file {
         // What an earlier apply has kept there is needed to undo that.
         Some(path) if path.exists() && !arguments.dry_run => {
-            return Err(usage(&format!(
+            return Err(CommandError::usage(format!(
                 "{} exists already: name another --undo-file",
                 path.display()
             )));
@@ -50,7 +42,7 @@ pub(super) async fn run(arguments: &Apply, context: &Context<'_>) -> Result<Outc
     let (plan, mut outcome) = match from.source {
         GroupsSource::Time(time) => {
             if from.groups.group.is_empty() || from.topics.topic.is_empty() {
-                return Err(usage(
+                return Err(CommandError::usage(
                     "time:TS needs the groups and topics by name: --group ID and --topic NAME",
                 ));
             }
@@ -117,7 +109,8 @@ fn undo_path() -> PathBuf {
     path
 }
 
-/// Where the records of the source went, and what a person should know about that: as the reports say, by their original offsets, or found out from the backup.
+/// Where the records of the source went, and what a person should know about that: as the reports say, by their original
+/// offsets, or found out from the backup.
 async fn translation(
     arguments: &Apply,
     target: Target,

@@ -25,7 +25,7 @@ use crate::argument::offsets::ModeArguments;
 use crate::argument::selection::{RenameArguments, TopicArguments};
 use crate::argument::source::SourceArguments;
 use crate::argument::target::TargetArguments;
-use crate::error::{CommandError, Kind, Outcome};
+use crate::error::{CommandError, Outcome};
 use crate::settings::target;
 use crate::show;
 
@@ -228,7 +228,7 @@ fn warn_absent(absent: &[String], context: &Context<'_>) -> Outcome {
 
 async fn show(arguments: &Show, context: &Context<'_>) -> Result<Outcome, CommandError> {
     if let GroupsSource::Time(_) = arguments.from.source {
-        return Err(usage(
+        return Err(CommandError::usage(
             "a time has no groups to show; `groups apply time:TS --dry-run` shows places",
         ));
     }
@@ -240,15 +240,6 @@ async fn show(arguments: &Show, context: &Context<'_>) -> Result<Outcome, Comman
         false => context.printer.result(&show::groups::source(&groups))?,
     }
     Ok(warn_absent(&absent, context))
-}
-
-/// Wrong usage, in full sentences.
-pub(crate) fn usage(message: &str) -> CommandError {
-    CommandError {
-        kind: Kind::Usage,
-        error: anyhow::anyhow!("{message}"),
-        hints: Vec::new(),
-    }
 }
 
 async fn put_back(arguments: &Undo, context: &Context<'_>) -> Result<Outcome, CommandError> {
