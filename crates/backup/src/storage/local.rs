@@ -22,9 +22,11 @@ use super::open::failed;
 use super::url::StorageConfig;
 use super::{ObjectBody, ObjectMeta, ObjectVersion, StorageError, StorageErrorKind, Store, cut_range};
 
-/// Bytes that one read gives at most.
+/// Bytes that a body's chunk has at most.
 const CHUNK: u64 = 1 << 20;
-/// Reads at once: a disk gains little from more, and every thread that reads keeps memory to itself.
+/// Bytes that [`OpenFile::read`] gives at most: few enough to be decoded before they leave the processor's cache.
+pub(crate) const FILE_CHUNK: u64 = 256 << 10;
+/// Reads of bodies at once: a disk gains little from more, and every thread that reads keeps memory to itself.
 const READS: usize = 8;
 /// Listed files that wait for the reader of the listing at most.
 const LISTED_AHEAD: usize = 1_024;
@@ -64,8 +66,23 @@ impl LocalStore {
             root,
             location,
             reads: Arc::new(Semaphore::new(READS)),
-            buffers: Buffers::new(CHUNK as usize),
+            buffers: Buffers::new(FILE_CHUNK as usize),
         }
+    }
+
+    /// Opens the file under `key` to be read from its start to its end on this thread. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Store::get).
+    pub(crate) fn open(&self, key: &str) -> Result<OpenFile, StorageError> {
+        let (meta, range, file) = self.open_file(key, None, None)?;
+        Ok(OpenFile {
+            store: self.clone(),
+            meta,
+            file,
+            left: range.end,
+        })
     }
 
     fn path_of(&self, key: &str) -> Option<PathBuf> {
@@ -141,12 +158,17 @@ impl LocalStore {
         )
     }
 
-    /// The next bytes of a file, at most `left`; at its last byte the file is looked at again: where it was written
-    /// to meanwhile, what was read may be of two kinds.
-    fn read_chunk(&self, meta: &ObjectMeta, file: &mut File, left: u64) -> Result<Bytes, StorageError> {
+    /// The next bytes of a file, `left` or as many as `chunk` has room for; at its last byte the file is looked at
+    /// again: where it was written to meanwhile, what was read may be of two kinds.
+    fn read_chunk(
+        &self,
+        meta: &ObjectMeta,
+        file: &mut File,
+        left: u64,
+        mut chunk: Vec<u8>,
+    ) -> Result<Vec<u8>, StorageError> {
         let error = |error: io::Error| self.error("read", &meta.key, &error);
-        let mut chunk = self.buffers.take(left.min(CHUNK) as usize);
-        file.take(left.min(CHUNK))
+        file.take(left.min(chunk.capacity() as u64))
             .read_to_end(&mut chunk)
             .map_err(error)?;
         let ended = chunk.len() as u64 == left;
@@ -156,7 +178,13 @@ impl LocalStore {
                 return Err(self.changed(&meta.key));
             }
         }
-        Ok(self.buffers.share(chunk))
+        Ok(chunk)
+    }
+
+    /// The next bytes of a file as a body's chunk.
+    fn body_chunk(&self, meta: &ObjectMeta, file: &mut File, left: u64) -> Result<Bytes, StorageError> {
+        let chunk = Vec::with_capacity(left.min(CHUNK) as usize);
+        self.read_chunk(meta, file, left, chunk).map(Bytes::from)
     }
 
     fn write(&self, key: &str, bytes: &[u8]) -> Result<(), StorageError> {
@@ -284,6 +312,57 @@ impl LocalStore {
     }
 }
 
+/// An open file of a folder.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    store: LocalStore,
+    meta: ObjectMeta,
+    file: File,
+    /// Bytes that were not read yet.
+    left: u64,
+}
+
+impl OpenFile {
+    /// What the file was when it was opened.
+    pub(crate) fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+
+    /// True where all bytes were read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.left == 0
+    }
+
+    /// The next bytes, at most [`FILE_CHUNK`]; none at the end. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Where the file was written to since it was opened: what was read may be of two kinds, and cannot be asked for
+    /// again. A file that was put in its place does not matter here.
+    pub(crate) fn read(&mut self) -> Result<Bytes, StorageError> {
+        if self.left == 0 {
+            return Ok(Bytes::new());
+        }
+        let chunk = self.store.buffers.take(self.left.min(FILE_CHUNK) as usize);
+        let read = self
+            .store
+            .read_chunk(&self.meta, &mut self.file, self.left, chunk);
+        let chunk = read.map_err(|error| match error.kind {
+            StorageErrorKind::Changed => StorageError {
+                kind: StorageErrorKind::Other,
+                message:
+                    "it was written to while it was being read; run the same command again when nothing \
+                          writes to it any more"
+                        .to_owned(),
+                ..error
+            },
+            _ => error,
+        })?;
+        self.left -= chunk.len() as u64;
+        Ok(self.store.buffers.share(chunk))
+    }
+}
+
 /// An open folder of a walk.
 struct Level {
     entries: ReadDir,
@@ -389,7 +468,7 @@ impl Store for LocalStore {
         let open = move || {
             let (meta, range, mut file) = store.open_file(&wanted, range, pinned.as_ref())?;
             let left = range.end - range.start;
-            let first = (left > 0).then(|| store.read_chunk(&meta, &mut file, left));
+            let first = (left > 0).then(|| store.body_chunk(&meta, &mut file, left));
             Ok::<_, StorageError>((meta, range, file, first))
         };
         let (meta, range, file, first) = reading(&self.reads, open).await?;
@@ -405,7 +484,7 @@ impl Store for LocalStore {
                     Some(first) => (first, file),
                     None => {
                         let reads = Arc::clone(&store.reads);
-                        reading(&reads, move || (store.read_chunk(&about, &mut file, left), file)).await
+                        reading(&reads, move || (store.body_chunk(&about, &mut file, left), file)).await
                     }
                 };
                 let chunk = chunk?;
@@ -418,6 +497,10 @@ impl Store for LocalStore {
             range,
             chunks: chunks.boxed(),
         })
+    }
+
+    fn folder(&self) -> Option<&LocalStore> {
+        Some(self)
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {

@@ -5,7 +5,7 @@
 //! (`tests/storage`).
 //!
 //! [`url`] says where a store is, [`open()`] opens it, [`reader`] reads objects to their end whatever breaks, and
-//! [`rate_limit`], [`metering`] and [`faults`] wrap a store. The providers share `http`: credentials and
+//! [`faults`] wraps a store for tests. The providers share `http`: credentials and
 //! signatures come from `object_store`, requests and listings are our own, since its paths cannot hold every key.
 
 #[cfg(feature = "aws-config")]
@@ -19,9 +19,7 @@ mod http;
 mod listing;
 pub mod local;
 pub mod memory;
-pub mod metering;
 mod open;
-pub mod rate_limit;
 pub mod reader;
 mod refusal;
 mod retry;
@@ -96,6 +94,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Deletes an object; one that is not there is no error.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// The folder itself, where the store is one: its files are best read by the thread that decodes them, which
+    /// then finds the bytes in its cache.
+    fn folder(&self) -> Option<&local::LocalStore> {
+        None
+    }
 
     /// How many requests had to be tried anew so far.
     fn retries(&self) -> u64 {

@@ -5,8 +5,8 @@
 //! Reading ahead, unwrapping and decoding go on beside the consumer, as far as the [`MemoryBudget`] lets them.
 //!
 //! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
-//! - `object`: one object as a source of blocks. `fetch`: one range of it. `seekable`: Parquet's way. `recognition`:
-//!   one that is read again.
+//! - `object`: one object as a source of blocks. `fetch`: one range of it. `visit`: bytes into a block, on the CPU
+//!   threads. `seekable`: Parquet's way. `recognition`: one that is read again.
 //! - `alone`: objects that belong to no one partition. `chosen`: records that were read and put in order before.
 //! - `merge`: the stream itself. `members`: who takes part in it. `cursor`: one of them. `resolve`: several records
 //!   at one offset. `start`: where to begin in the middle.
@@ -29,6 +29,7 @@ mod resolve;
 mod seekable;
 mod start;
 mod statistics;
+mod visit;
 
 use std::fmt;
 use std::sync::Arc;

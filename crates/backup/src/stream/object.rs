@@ -18,12 +18,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::StreamContext;
-use super::block::{Facts, Fingerprint, StreamBlock, examine};
+use super::block::{Facts, Fingerprint, StreamBlock};
 use super::budget::{Charge, SourceAccount};
 use super::cpu::CpuError;
 use super::fetch::{Piece, fetch};
 use super::recognition::Recognition;
 use super::seekable;
+use super::visit::{FileInput, Work};
 use crate::format::{
     Decoding, Format, Notes, ObjectDecoder, ObjectError, ObjectHints, Rejected, Stage, Status,
 };
@@ -229,26 +230,6 @@ impl Ranges {
     }
 }
 
-/// What moves between the task and the CPU pool.
-struct Work {
-    decoder: ObjectDecoder,
-    block: RecordBlock,
-    recognition: Recognition,
-}
-
-/// What one visit to the CPU pool gave.
-struct Outcome {
-    status: Result<Status, ObjectError>,
-    rejected: Option<Rejected>,
-    facts: Option<Facts>,
-    /// False where an object that is read again does not begin as before.
-    same: bool,
-    notes: Option<Notes>,
-    took: Duration,
-    /// Of that, in containers.
-    unwrapping: Duration,
-}
-
 impl Reader {
     pub(super) fn key(&self) -> &str {
         &self.spec.hints.key
@@ -281,6 +262,7 @@ impl Reader {
         let mut block_charge: Option<Charge> = None;
         let unwrapped = footprint(self.spec.size, self.options.block_bytes.max(LEAST_RANGE));
         let decoder = ObjectDecoder::new(self.options.decoding.clone(), self.spec.hints.clone());
+        let folder = self.context.store.folder();
         let mut work = Work {
             decoder: decoder.with_memory(self.options.block_bytes.max(LEAST_RANGE)),
             block: RecordBlock::new(),
@@ -288,8 +270,9 @@ impl Reader {
                 skip: self.skip,
                 ..Recognition::default()
             },
+            file: folder.map(|folder| FileInput::new(folder.clone(), self.key().to_owned())),
         };
-        let mut hungry = self.spec.size > 0;
+        let mut hungry = self.spec.size > 0 && work.file.is_none();
         loop {
             if hungry {
                 let (piece, charge) = self.next_piece(&mut ranges).await?;
@@ -298,7 +281,8 @@ impl Reader {
                 work.recognition.may_change |= !ranges.ended();
             }
             // Ask ahead as far as memory allows without waiting for it.
-            while ranges.wants_more()
+            while work.file.is_none()
+                && ranges.wants_more()
                 && let Some(charge) = self.account.try_charge(self.length_at(&ranges))
             {
                 self.request(&mut ranges, charge);
@@ -312,10 +296,19 @@ impl Reader {
                 work.block = block;
                 block_charge = Some(charge);
             }
-            let (pieces, ended, block_bytes) = (input.take(), ranges.ended(), self.options.block_bytes);
-            let job = move || run(work, pieces, ended, block_bytes);
+            let (pieces, block_bytes) = (input.take(), self.options.block_bytes);
+            let ended = work.file.is_none() && ranges.ended();
+            let job = move || work.visit(pieces, ended, block_bytes);
             let (back, outcome) = self.context.cpu.run(job).await.map_err(Failure::Defect)?;
             work = back;
+            self.waited(outcome.reading);
+            if let Some(meta) = work.file.as_mut().and_then(FileInput::take_meta) {
+                self.requests += 1;
+                self.answered(&mut ranges, meta);
+            }
+            if let Some(error) = outcome.unread {
+                return Err(Failure::Storage(error));
+            }
             self.decoding += outcome.took;
             self.context.clock.worked(outcome.took, outcome.unwrapping);
             if !outcome.same {
@@ -358,9 +351,8 @@ impl Reader {
                         return Err(Failure::defect("there are bytes of no object"));
                     };
                     // A small object is here already.
-                    let whole = ranges
-                        .ended()
-                        .then(|| joined(work.decoder.take_pending(), ranges.size));
+                    let all = work.decoder.pending_bytes() as u64 == ranges.size;
+                    let whole = all.then(|| joined(work.decoder.take_pending(), ranges.size));
                     drop((ranges, work));
                     return seekable::read(self, meta, whole, held).await;
                 }
@@ -415,8 +407,7 @@ impl Reader {
         }
         drop(parts);
         self.requests += requests;
-        let waited = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.waits.fetch_add(waited, Ordering::Relaxed);
+        self.waited(started.elapsed());
         Ok(joined(chunks.into_iter(), length))
     }
 
@@ -459,22 +450,31 @@ impl Reader {
         };
         let started = Instant::now();
         let result = (&mut answer.0).await;
-        let waited = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.waits.fetch_add(waited, Ordering::Relaxed);
+        self.waited(started.elapsed());
         let piece = result
             .map_err(|error| Failure::defect(&error.to_string()))?
             .map_err(Failure::Storage)?;
         self.requests += piece.requests;
         charge.resize(piece.bytes);
         if ranges.meta.is_none() {
-            // HTTP knows times to the second only.
-            self.replaced |= piece.meta.size != self.spec.size
-                || piece.meta.last_modified.div_euclid(1000) != self.spec.last_modified.div_euclid(1000);
-            ranges.size = piece.meta.size;
-            ranges.position = ranges.position.min(ranges.size);
-            ranges.meta = Some(piece.meta.clone());
+            self.answered(ranges, piece.meta.clone());
         }
         Ok((piece, charge))
+    }
+
+    /// Takes note of what the first answer says of the object.
+    fn answered(&mut self, ranges: &mut Ranges, meta: ObjectMeta) {
+        // HTTP knows times to the second only.
+        self.replaced |= meta.size != self.spec.size
+            || meta.last_modified.div_euclid(1000) != self.spec.last_modified.div_euclid(1000);
+        ranges.size = meta.size;
+        ranges.position = ranges.position.min(ranges.size);
+        ranges.meta = Some(meta);
+    }
+
+    fn waited(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.waits.fetch_add(nanoseconds, Ordering::Relaxed);
     }
 
     pub(super) fn send_block(&self, block: RecordBlock, mut charge: Charge, facts: Facts) {
@@ -540,42 +540,4 @@ fn joined(mut chunks: impl Iterator<Item = Bytes>, length: u64) -> Bytes {
     all.extend_from_slice(&first);
     chunks.for_each(|chunk| all.extend_from_slice(&chunk));
     all.into()
-}
-
-/// One visit to the CPU pool: decodes until the block is full, more bytes are needed or the object ends.
-fn run(mut work: Work, piece: Option<Piece>, ended: bool, block_bytes: usize) -> (Work, Outcome) {
-    let (started, unwrapped_before) = (Instant::now(), work.decoder.unwrapping());
-    for chunk in piece.into_iter().flat_map(|piece| piece.chunks) {
-        work.decoder.push(chunk);
-    }
-    if ended {
-        work.decoder.end_of_input();
-    }
-    let status = work.decoder.decode(&mut work.block, block_bytes);
-    let rejected = match &status {
-        Err(error) if error.can_skip => work.decoder.resume_after_error(),
-        _ => None,
-    };
-    let ready = !matches!(status, Ok(Status::NeedInput));
-    let over = match &status {
-        Ok(status) => *status == Status::Finished,
-        Err(_) => true,
-    };
-    let (mut facts, mut same) = (None, true);
-    if ready {
-        same = work.recognition.pass(&mut work.block, over);
-        facts = examine(&mut work.block);
-    }
-    let notes = over.then(|| work.decoder.notes());
-    let unwrapping = work.decoder.unwrapping() - unwrapped_before;
-    let outcome = Outcome {
-        status,
-        rejected,
-        facts,
-        same,
-        notes,
-        took: started.elapsed(),
-        unwrapping,
-    };
-    (work, outcome)
 }

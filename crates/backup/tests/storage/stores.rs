@@ -6,8 +6,6 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use kafka_restore_backup::storage::local::LocalStore;
 use kafka_restore_backup::storage::memory::MemoryStore;
-use kafka_restore_backup::storage::metering::Metered;
-use kafka_restore_backup::storage::rate_limit::{RateLimited, RateLimiter};
 use kafka_restore_backup::storage::url::{Location, StorageConfig, StoreKind};
 use kafka_restore_backup::storage::{StorageErrorKind, Store, open};
 use testkit::emulators::{AzureEmulator, FakeGcsServer, GcsEmulator, S3Emulator};
@@ -52,21 +50,6 @@ async fn memory() {
         },
     )
     .await;
-}
-
-#[tokio::test]
-async fn decorated() {
-    let limited = RateLimited::new(Arc::new(MemoryStore::new()), RateLimiter::new(u64::MAX));
-    let metered = Arc::new(Metered::new(Arc::new(limited)));
-    check(
-        metered.clone(),
-        &Abilities {
-            keys_beyond_paths: true,
-            long_object: SHORTER,
-        },
-    )
-    .await;
-    assert!(metered.reading().bytes_read > SHORTER);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod cases;
 mod crowd;
 mod damage;
+mod files;
 mod memory;
 mod model;
 mod seekable;

@@ -124,3 +124,44 @@ async fn a_file_that_grows_or_shrinks_under_the_reader_is_an_error() {
         assert_eq!(error.kind, StorageErrorKind::Changed, "{error}");
     }
 }
+
+#[test]
+fn an_open_file_stays_what_it_was_unless_it_is_written_to() {
+    let (folder, store) = folder(&[]);
+    let path = folder.path().join("k");
+    let long = 3 * FILE_CHUNK as usize + 1;
+    let rest = |mut file: OpenFile| {
+        let mut read = 0;
+        while !file.has_ended() {
+            read += file.read()?.len();
+        }
+        assert!(file.read()?.is_empty());
+        Ok::<_, StorageError>(read)
+    };
+
+    fs::write(&path, vec![7; long]).unwrap();
+    let mut file = store.open("k").unwrap();
+    assert_eq!(file.read().unwrap().len(), FILE_CHUNK as usize);
+    fs::rename(&path, folder.path().join("before")).unwrap();
+    fs::write(&path, b"another").unwrap();
+    assert_eq!(rest(file).unwrap(), long - FILE_CHUNK as usize);
+    assert_eq!(rest(store.open("k").unwrap()).unwrap(), b"another".len());
+
+    for change in [vec![8; long + 1], b"short".to_vec()] {
+        fs::write(&path, vec![7; long]).unwrap();
+        let mut file = store.open("k").unwrap();
+        file.read().unwrap();
+        fs::write(&path, change).unwrap();
+        let error = rest(file).unwrap_err();
+        // Not one that means: read it again from its start.
+        assert_eq!(error.kind, StorageErrorKind::Other);
+        assert!(
+            error.to_string().contains("written to while it was being read"),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        store.open("missing").unwrap_err().kind,
+        StorageErrorKind::NotFound
+    );
+}

@@ -1,0 +1,142 @@
+//! One visit of an object to the CPU pool: bytes in, a block out.
+//!
+//! Bytes of a bucket come with the visit. A file is read here, chunk by chunk, by the thread that decodes it: what was
+//! read is then still in that core's cache, and no other thread has to be woken for it.
+
+use std::time::{Duration, Instant};
+
+use record::RecordBlock;
+
+use super::block::{Facts, examine};
+use super::fetch::Piece;
+use super::recognition::Recognition;
+use crate::format::{Notes, ObjectDecoder, ObjectError, Rejected, Status};
+use crate::storage::local::{LocalStore, OpenFile};
+use crate::storage::{ObjectMeta, StorageError};
+
+/// What moves between an object's task and the CPU pool.
+pub(super) struct Work {
+    pub(super) decoder: ObjectDecoder,
+    pub(super) block: RecordBlock,
+    pub(super) recognition: Recognition,
+    /// Where the bytes come from, if not with the visit.
+    pub(super) file: Option<FileInput>,
+}
+
+/// What one visit gave.
+pub(super) struct Outcome {
+    pub(super) status: Result<Status, ObjectError>,
+    /// Why the file could not be read on; the status says nothing then.
+    pub(super) unread: Option<StorageError>,
+    pub(super) rejected: Option<Rejected>,
+    pub(super) facts: Option<Facts>,
+    /// False where an object that is read again does not begin as before.
+    pub(super) same: bool,
+    pub(super) notes: Option<Notes>,
+    /// Time spent on the CPU; reading is not in it.
+    pub(super) took: Duration,
+    /// Of that, in containers.
+    pub(super) unwrapping: Duration,
+    /// Time spent on reading the file.
+    pub(super) reading: Duration,
+}
+
+/// A file as the source of a decoder's bytes, opened with the first visit.
+pub(super) struct FileInput {
+    folder: LocalStore,
+    key: String,
+    open: Option<OpenFile>,
+    meta: Option<ObjectMeta>,
+}
+
+impl FileInput {
+    pub(super) fn new(folder: LocalStore, key: String) -> Self {
+        Self {
+            folder,
+            key,
+            open: None,
+            meta: None,
+        }
+    }
+
+    /// What the file was when it was opened, once.
+    pub(super) fn take_meta(&mut self) -> Option<ObjectMeta> {
+        self.meta.take()
+    }
+
+    /// Gives the decoder the next bytes, or the end.
+    fn feed(&mut self, decoder: &mut ObjectDecoder) -> Result<(), StorageError> {
+        let file = match &mut self.open {
+            Some(file) => file,
+            closed => {
+                let file = self.folder.open(&self.key)?;
+                self.meta = Some(file.meta().clone());
+                closed.insert(file)
+            }
+        };
+        let bytes = file.read()?;
+        if !bytes.is_empty() {
+            decoder.push(bytes);
+        }
+        if file.has_ended() {
+            decoder.end_of_input();
+        }
+        Ok(())
+    }
+}
+
+impl Work {
+    /// Decodes until the block is full, more bytes are needed or the object ends.
+    pub(super) fn visit(mut self, piece: Option<Piece>, ended: bool, block_bytes: usize) -> (Self, Outcome) {
+        let (started, unwrapped_before) = (Instant::now(), self.decoder.unwrapping());
+        for chunk in piece.into_iter().flat_map(|piece| piece.chunks) {
+            self.decoder.push(chunk);
+        }
+        if ended {
+            self.decoder.end_of_input();
+        }
+        let (mut reading, mut unread) = (Duration::ZERO, None);
+        let status = loop {
+            let status = self.decoder.decode(&mut self.block, block_bytes);
+            match &mut self.file {
+                Some(file) if matches!(status, Ok(Status::NeedInput)) => {
+                    let asked = Instant::now();
+                    unread = file.feed(&mut self.decoder).err();
+                    reading += asked.elapsed();
+                    if unread.is_some() {
+                        break status;
+                    }
+                }
+                _ => break status,
+            }
+        };
+        let rejected = match &status {
+            Err(error) if error.can_skip => self.decoder.resume_after_error(),
+            _ => None,
+        };
+        let ready = !matches!(status, Ok(Status::NeedInput));
+        let over = match &status {
+            Ok(status) => *status == Status::Finished,
+            Err(_) => true,
+        };
+        let (mut facts, mut same) = (None, true);
+        if ready {
+            same = self.recognition.pass(&mut self.block, over);
+            facts = examine(&mut self.block);
+        }
+        let notes = over.then(|| self.decoder.notes());
+        let unwrapping = self.decoder.unwrapping() - unwrapped_before;
+        let outcome = Outcome {
+            status,
+            unread,
+            rejected,
+            facts,
+            same,
+            notes,
+            took: started.elapsed() - reading,
+            unwrapping,
+            reading,
+        };
+        (self, outcome)
+    }
+}
