@@ -173,7 +173,8 @@ mod tests {
         };
         let [quick, slow] = [true, false].map(|quick| {
             let mut decoder = CsvDecoder::new(&decoding, &hints).expect("a decoder");
-            decoder.quick = quick;
+            // Never where a field is there twice.
+            decoder.quick &= quick;
             let mut block = RecordBlock::new();
             let result = decoder.decode(text, true, usize::MAX, &mut block);
             (result, block, decoder.notes())
