@@ -207,6 +207,37 @@ fn real_backups_keep_their_offsets() {
                 panic!("{name} {isolation:?}: {difference}");
             }
         }
+        // Kafka's own client, both ways, and this program's.
+        let topics = set.topics();
+        let targets: Vec<String> = topics
+            .iter()
+            .map(|(topic, _)| format!("exact.{name}.{topic}"))
+            .collect();
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        let views = java::read_topics(KafkaVersion::V4_1, &broker.internal_bootstrap(), &targets).unwrap();
+        for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
+            let mut found = Vec::new();
+            for (topic, _) in &topics {
+                let target = format!("exact.{name}.{topic}");
+                let (_, _, view) = views
+                    .iter()
+                    .find(|(seen, at, _)| *seen == target && *at == isolation)
+                    .unwrap();
+                found.extend(crate::backups::renamed(&view.records, topic));
+            }
+            if let Err(difference) = compare(&truth, &found, expected.fidelity) {
+                panic!("{name}, Java, {isolation:?}: {difference}");
+            }
+        }
+        let mut verify = vec!["verify"];
+        let mut rest = arguments[1..].iter();
+        while let Some(argument) = rest.next() {
+            match *argument {
+                "--partitions" => drop(rest.next()),
+                other => verify.push(other),
+            }
+        }
+        assert_says(&environment.run(&verify), 0, &["all equal"]);
     }
 }
 
