@@ -40,6 +40,10 @@ pub enum Form {
     CsvZstd,
     /// JSON lines with base64 keys and values, gzip.
     JsonlGzip,
+    /// Avro files, bytes, uncompressed.
+    Avro,
+    /// Parquet files, binary columns, uncompressed.
+    Parquet,
 }
 
 /// One generated backup.
@@ -124,7 +128,7 @@ impl Dataset {
         let suffix = match self.form {
             Form::CsvGzip | Form::JsonlGzip => ".gz",
             Form::CsvZstd => ".zst",
-            Form::Csv => "",
+            Form::Csv | Form::Avro | Form::Parquet => "",
         };
         format!("{TOPIC}-{partition}-{start}{suffix}")
     }

@@ -83,18 +83,18 @@ impl Watch {
     }
 }
 
-/// Runs one stage over a generated backup.
+/// Runs one stage over a generated backup; the pipeline `times` times.
 ///
 /// # Errors
 ///
 /// Where the backup cannot be read.
-pub fn run(stage: Stage, folder: &Path, codec: Compression) -> Result<Part> {
+pub fn run(stage: Stage, folder: &Path, codec: Compression, times: usize) -> Result<Part> {
     match stage {
         Stage::Read => read_files(folder),
         Stage::Gunzip => gunzip(folder),
         Stage::Decode => decode(folder),
         Stage::Encode => encode(folder, codec),
-        Stage::Pipeline => pipeline(folder, codec),
+        Stage::Pipeline => pipeline(folder, codec, times),
     }
 }
 
@@ -184,12 +184,13 @@ fn encode(folder: &Path, codec: Compression) -> Result<Part> {
     watch.stop(records, bytes)
 }
 
-fn pipeline(folder: &Path, codec: Compression) -> Result<Part> {
+fn pipeline(folder: &Path, codec: Compression, times: usize) -> Result<Part> {
     let mut encoder = Encoder::new(codec)?;
     let watch = Watch::start()?;
     let (mut records, mut bytes) = (0, 0);
-    for object in read::objects(folder)? {
-        read::decode(&object, BLOCK_BYTES, |block| {
+    let objects = read::objects(folder)?;
+    for object in objects.iter().cycle().take(objects.len() * times) {
+        read::decode(object, BLOCK_BYTES, |block| {
             records += block.len() as u64;
             bytes += block.payload_bytes() as u64;
             encoder.encode(block, drop)

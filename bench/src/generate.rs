@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use record::RecordBlock;
 
+use crate::binary;
 use crate::dataset::{Dataset, Form, KEY_BYTES, Shape};
 
 /// The timestamp of the first record of a partition: 14 November 2023.
@@ -91,6 +93,18 @@ fn write_object(dataset: &Dataset, folder: &Path, partition: i32, start: u64, co
     let path = folder.join(dataset.object_name(partition, start));
     let file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
     match dataset.form {
+        Form::Avro => write_whole(
+            file,
+            &binary::avro_file(
+                &[block(dataset, partition, start, count)?],
+                "null",
+                <[u8]>::to_vec,
+            ),
+        )?,
+        Form::Parquet => write_whole(
+            file,
+            &binary::parquet_file(&[block(dataset, partition, start, count)?])?,
+        )?,
         Form::Csv => write_records(dataset, partition, start, count, file)?.flush()?,
         Form::CsvGzip | Form::JsonlGzip => {
             let gzip = flate2::write::GzEncoder::new(file, flate2::Compression::default());
@@ -108,6 +122,11 @@ fn write_object(dataset: &Dataset, folder: &Path, partition: i32, start: u64, co
     Ok(())
 }
 
+fn write_whole(mut file: impl Write, bytes: &[u8]) -> Result<()> {
+    file.write_all(bytes)?;
+    Ok(file.flush()?)
+}
+
 fn write_records<W: Write>(
     dataset: &Dataset,
     partition: i32,
@@ -115,27 +134,65 @@ fn write_records<W: Write>(
     count: u64,
     mut output: W,
 ) -> Result<W> {
+    let mut text = Vec::new();
+    each_record(
+        dataset,
+        partition,
+        start,
+        count,
+        |key, value, offset, timestamp| {
+            text.clear();
+            if offset > start {
+                // The sinks write it before a record: one at the end would say that a record is missing.
+                text.push(b'\n');
+            }
+            match dataset.form {
+                Form::JsonlGzip => write_json(key, value, offset, timestamp, &mut text)?,
+                _ => write_csv(key, value, offset, timestamp, &mut text)?,
+            }
+            Ok(output.write_all(&text)?)
+        },
+    )?;
+    Ok(output)
+}
+
+/// The records of an object as a block.
+fn block(dataset: &Dataset, partition: i32, start: u64, count: u64) -> Result<RecordBlock> {
+    let mut block = RecordBlock::new();
+    each_record(
+        dataset,
+        partition,
+        start,
+        count,
+        |key, value, offset, timestamp| {
+            let mut record = block.append(i64::try_from(offset)?, i64::try_from(timestamp)?);
+            record.key(key);
+            record.value(value);
+            record.finish();
+            Ok(())
+        },
+    )?;
+    Ok(block)
+}
+
+/// Makes records: key, value, offset and timestamp.
+fn each_record(
+    dataset: &Dataset,
+    partition: i32,
+    start: u64,
+    count: u64,
+    mut take: impl FnMut(&[u8], &[u8], u64, u64) -> Result<()>,
+) -> Result<()> {
     let mut random = fastrand::Rng::with_seed(u64::from(partition.unsigned_abs()) << 40 | start);
-    let (mut key, mut value, mut text) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut key, mut value) = (Vec::new(), Vec::new());
     for offset in start..start + count {
         key.clear();
         write!(key, "{:0width$x}", random.u64(..1 << 40), width = KEY_BYTES)?;
         make_value(dataset, offset, &mut random, &mut value);
         let timestamp = FIRST_TIMESTAMP + offset * 3 + random.u64(..3);
-        text.clear();
-        if offset > start {
-            // The sinks write it before a record: one at the end would say that a record is missing.
-            text.push(b'\n');
-        }
-        match dataset.form {
-            Form::JsonlGzip => write_json(&key, &value, offset, timestamp, &mut text)?,
-            Form::Csv | Form::CsvGzip | Form::CsvZstd => {
-                write_csv(&key, &value, offset, timestamp, &mut text)?
-            }
-        }
-        output.write_all(&text)?;
+        take(&key, &value, offset, timestamp)?;
     }
-    Ok(output)
+    Ok(())
 }
 
 /// `key,value,offset,timestamp,headers`, as Aiven's sinks write it.
@@ -192,6 +249,8 @@ fn make_value(dataset: &Dataset, offset: u64, random: &mut fastrand::Rng, value:
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
+
     use super::*;
     use crate::read;
 
@@ -199,7 +258,7 @@ mod tests {
     fn every_form_holds_the_same_records_each_time() {
         let folder = tempfile::tempdir().unwrap();
         let mut all = Vec::new();
-        for form in [Form::Csv, Form::CsvGzip, Form::CsvZstd, Form::JsonlGzip] {
+        for form in Form::value_variants().iter().copied() {
             let dataset = Dataset {
                 shape: Shape::Small,
                 form,

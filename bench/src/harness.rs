@@ -1,5 +1,6 @@
 //! Runs the program and its peers in turns, against a broker of their own, and prints what each took.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +15,8 @@ use testkit::consumer;
 use crate::dataset::{Dataset, Form, Shape, TOPIC};
 use crate::floor::{Part, Stage};
 use crate::generate;
+use crate::instructions;
+use crate::limits;
 use crate::measure::{self, Cost};
 use crate::table::{Row, table};
 
@@ -30,6 +33,14 @@ pub enum Comparison {
     Memory,
     /// Each stage alone, on one thread, without a broker.
     Floors,
+    /// The program into a sink that acknowledges at once.
+    Sink,
+    /// The program from a store that takes 50 ms for each request.
+    Latency,
+    /// The program into a sink that takes 20 ms for each request.
+    Delays,
+    /// Instructions per record of decoding and encoding, from every form.
+    Instructions,
 }
 
 /// How to run comparisons.
@@ -43,6 +54,8 @@ pub struct Settings {
     pub scale: f64,
     /// How often each participant runs.
     pub rounds: usize,
+    /// Whether instructions are compared with their record, or written to it.
+    pub check: bool,
     /// What the program is given beside.
     pub arguments: Vec<String>,
 }
@@ -96,6 +109,10 @@ pub fn run(comparison: Comparison, settings: &Settings) -> Result<()> {
         broker: None,
     };
     match comparison {
+        Comparison::Sink => limits::sink(settings)?,
+        Comparison::Latency => limits::latency(settings)?,
+        Comparison::Delays => limits::delays(settings)?,
+        Comparison::Instructions => instructions::run(settings)?,
         Comparison::Restore => {
             let gzip = [
                 Program,
@@ -172,7 +189,7 @@ impl Stages<'_> {
         for round in 1..=self.settings.rounds {
             for (participant, row) in all.iter().zip(&mut rows) {
                 let cost = match participant {
-                    Participant::Floor(stage) => self.floor(*stage, &folder, codec)?,
+                    Participant::Floor(stage) => floor(*stage, &folder, codec)?,
                     _ => self.against_broker(*participant, &dataset, &folder, codec)?,
                 };
                 note(&format!(
@@ -197,19 +214,6 @@ impl Stages<'_> {
             table(&rows, dataset.records())
         ));
         Ok(rows)
-    }
-
-    fn floor(&self, stage: Stage, folder: &Path, codec: Compression) -> Result<Cost> {
-        let mut command = own_child("floor", folder, codec)?;
-        let stage = stage.to_possible_value().context("a stage without a name")?;
-        command.args(["--stage", stage.get_name()]);
-        let (cost, output) = measure::child(&mut command)?;
-        let part: Part = serde_json::from_str(&output)?;
-        Ok(Cost {
-            wall: part.wall,
-            cpu: part.cpu,
-            ..cost
-        })
     }
 
     fn against_broker(
@@ -237,7 +241,7 @@ impl Stages<'_> {
         let process = fs::read_to_string(broker.log_file(0).with_extension("pid"))?;
         let process: u32 = process.trim().parse().context("the broker's process id")?;
         let mut command = match participant {
-            Participant::Program => self.program(dataset, folder, &bootstrap, codec),
+            Participant::Program => program(self.settings, dataset, folder, &bootstrap, codec),
             Participant::Librdkafka => own_child("librdkafka", folder, codec)?,
             _ => own_child("replay", folder, codec)?,
         };
@@ -268,24 +272,46 @@ impl Stages<'_> {
         consumer::delete_topic(&bootstrap, TOPIC)?;
         Ok(cost)
     }
+}
 
-    fn program(&self, dataset: &Dataset, folder: &Path, bootstrap: &str, codec: Compression) -> Command {
-        let mut command = Command::new(&self.settings.program);
-        command
-            .arg("restore")
-            .arg("--from")
-            .arg(folder)
-            .args(["--bootstrap-server", bootstrap, "--topic", TOPIC])
-            .args(["--compression", codec.name(), "--progress", "none"])
-            .args(&self.settings.arguments);
-        match dataset.form {
-            Form::JsonlGzip => command.args(["--key-as", "bytes", "--value-as", "bytes"]),
-            Form::Csv | Form::CsvGzip | Form::CsvZstd => {
-                command.args(["--fields", "key,value,offset,timestamp,headers"])
-            }
-        };
-        command
-    }
+/// The program, to restore a data set from `from`.
+pub(crate) fn program(
+    settings: &Settings,
+    dataset: &Dataset,
+    from: impl AsRef<OsStr>,
+    bootstrap: &str,
+    codec: Compression,
+) -> Command {
+    let mut command = Command::new(&settings.program);
+    command
+        .arg("restore")
+        .arg("--from")
+        .arg(from)
+        .args(["--bootstrap-server", bootstrap, "--topic", TOPIC])
+        .args(["--compression", codec.name(), "--progress", "none"])
+        .args(&settings.arguments);
+    match dataset.form {
+        Form::JsonlGzip => command.args(["--key-as", "bytes", "--value-as", "bytes"]),
+        Form::Avro | Form::Parquet => &mut command,
+        Form::Csv | Form::CsvGzip | Form::CsvZstd => {
+            command.args(["--fields", "key,value,offset,timestamp,headers"])
+        }
+    };
+    command
+}
+
+/// One stage alone.
+pub(crate) fn floor(stage: Stage, folder: &Path, codec: Compression) -> Result<Cost> {
+    let mut command = own_child("floor", folder, codec)?;
+    let stage = stage.to_possible_value().context("a stage without a name")?;
+    command.args(["--stage", stage.get_name()]);
+    let (cost, output) = measure::child(&mut command)?;
+    let part: Part = serde_json::from_str(&output)?;
+    Ok(Cost {
+        wall: part.wall,
+        cpu: part.cpu,
+        ..cost
+    })
 }
 
 /// This program again, as a participant.
@@ -317,11 +343,11 @@ fn ratios(rows: &[Row], pairs: &[(usize, usize)]) {
 }
 
 /// A result.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
 /// What is being done.
-fn note(text: &str) {
+pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

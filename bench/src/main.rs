@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -10,7 +11,7 @@ use kafka::batch::Compression;
 use kafka_restore_bench::dataset::{Dataset, Form, Shape};
 use kafka_restore_bench::floor::{self, Stage};
 use kafka_restore_bench::harness::{self, Comparison, Settings};
-use kafka_restore_bench::{generate, librdkafka, replay};
+use kafka_restore_bench::{generate, librdkafka, replay, sink, store};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,6 +41,9 @@ enum Command {
         /// How often each participant runs.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// Compare instructions with their record instead of writing it.
+        #[arg(long)]
+        check: bool,
         /// Further arguments of the program, behind `--`.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -69,6 +73,9 @@ enum Child {
         common: Common,
         #[arg(long)]
         stage: Stage,
+        /// How often the pipeline runs.
+        #[arg(long, default_value_t = 1)]
+        times: usize,
     },
     Replay {
         #[command(flatten)]
@@ -81,6 +88,25 @@ enum Child {
         common: Common,
         #[arg(long)]
         bootstrap: String,
+    },
+    /// Take batches and keep nothing.
+    Sink {
+        #[arg(long)]
+        partitions: i32,
+        /// Milliseconds from a request to its answer.
+        #[arg(long, default_value_t = 0)]
+        latency: u64,
+        /// The same, one request after the other.
+        #[arg(long, default_value_t = 0)]
+        service: u64,
+    },
+    /// Be an object store.
+    Store {
+        #[arg(long)]
+        from: PathBuf,
+        /// Milliseconds from a request to its answer.
+        #[arg(long)]
+        latency: u64,
     },
 }
 
@@ -110,6 +136,7 @@ fn run(command: Command) -> Result<()> {
             data,
             scale,
             rounds,
+            check,
             arguments,
         } => {
             let settings = Settings {
@@ -117,6 +144,7 @@ fn run(command: Command) -> Result<()> {
                 data,
                 scale,
                 rounds,
+                check,
                 arguments,
             };
             return harness::run(comparison, &settings);
@@ -130,16 +158,39 @@ fn run(command: Command) -> Result<()> {
             let dataset = Dataset { shape, form, scale };
             generate::ensure(&dataset, &data)?.display().to_string()
         }
-        Command::Child(child) => serde_json::to_string(&participate(child)?)?,
+        Command::Child(child) => participate(child)?,
     };
     writeln!(std::io::stdout(), "{line}")?;
     Ok(())
 }
 
-fn participate(child: Child) -> Result<floor::Part> {
-    match child {
-        Child::Floor { common, stage } => floor::run(stage, &common.from, common.codec),
-        Child::Replay { common, bootstrap } => replay::run(&common.from, &bootstrap, common.codec),
-        Child::Librdkafka { common, bootstrap } => librdkafka::run(&common.from, &bootstrap, common.codec),
-    }
+fn participate(child: Child) -> Result<String> {
+    let part = match child {
+        Child::Floor { common, stage, times } => floor::run(stage, &common.from, common.codec, times)?,
+        Child::Replay { common, bootstrap } => replay::run(&common.from, &bootstrap, common.codec)?,
+        Child::Librdkafka { common, bootstrap } => librdkafka::run(&common.from, &bootstrap, common.codec)?,
+        Child::Sink {
+            partitions,
+            latency,
+            service,
+        } => {
+            let behaviour = sink::Behaviour {
+                partitions,
+                latency: Duration::from_millis(latency),
+                service: Duration::from_millis(service),
+            };
+            return Ok(serde_json::to_string(&sink::serve(behaviour, announce)?)?);
+        }
+        Child::Store { from, latency } => {
+            let asked = store::serve(&from, Duration::from_millis(latency), announce)?;
+            return Ok(serde_json::to_string(&asked)?);
+        }
+    };
+    Ok(serde_json::to_string(&part)?)
+}
+
+/// Tells the port to who started this.
+fn announce(port: u16) -> Result<()> {
+    writeln!(std::io::stdout(), "{port}")?;
+    Ok(())
 }

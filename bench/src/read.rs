@@ -2,11 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use backup::format::{Decoding, Field, Interpretation, ObjectDecoder, ObjectHints, Status};
+use backup::format::{
+    Decoding, Field, Interpretation, ObjectDecoder, ObjectHints, ParquetDecoder, ParquetStep, Status,
+};
 use bytes::Bytes;
 use record::RecordBlock;
 
@@ -14,6 +17,12 @@ use crate::floor::BLOCK_BYTES;
 
 /// Stored bytes read at once.
 pub const READ_BYTES: usize = 1 << 20;
+
+/// How a Parquet file begins.
+const PARQUET: &[u8; 4] = b"PAR1";
+
+/// The most memory that a row group of a Parquet file may take.
+const PARQUET_MEMORY: usize = 256 << 20;
 
 /// A generated object.
 #[derive(Clone, Debug)]
@@ -119,8 +128,35 @@ pub fn decode(
         start_offset: Some(object.start),
         next_start_offset: None,
     };
-    let mut decoder = ObjectDecoder::new(Arc::new(decoding()), hints);
+    let mut magic = [0; 4];
+    file.read_exact_at(&mut magic, 0)?;
+    let decoding = match &magic {
+        // What is in these is said by their schemas.
+        b"Obj\x01" | PARQUET => Decoding::default(),
+        _ => decoding(),
+    };
     let mut block = RecordBlock::with_capacity(block_bytes + block_bytes / 8, block_bytes / 256);
+    if magic == *PARQUET {
+        let size = file.metadata()?.len();
+        let mut decoder = ParquetDecoder::new(&decoding, hints, size, PARQUET_MEMORY);
+        loop {
+            match decoder.decode(&mut block, block_bytes)? {
+                ParquetStep::Need(ranges) => {
+                    for range in ranges {
+                        let mut bytes = vec![0; usize::try_from(range.end - range.start)?];
+                        file.read_exact_at(&mut bytes, range.start)?;
+                        decoder.push(range.start, bytes.into());
+                    }
+                }
+                ParquetStep::BlockReady => {
+                    use_block(&mut block)?;
+                    block.clear();
+                }
+                ParquetStep::Finished => return last(&mut block, use_block),
+            }
+        }
+    }
+    let mut decoder = ObjectDecoder::new(Arc::new(decoding), hints);
     loop {
         match decoder.decode(&mut block, block_bytes)? {
             Status::NeedInput => {
@@ -135,13 +171,15 @@ pub fn decode(
                 use_block(&mut block)?;
                 block.clear();
             }
-            Status::Finished => {
-                if !block.is_empty() {
-                    use_block(&mut block)?;
-                }
-                return Ok(());
-            }
+            Status::Finished => return last(&mut block, use_block),
             Status::Seekable => bail!("Parquet is not read this way"),
         }
+    }
+}
+
+fn last(block: &mut RecordBlock, mut use_block: impl FnMut(&mut RecordBlock) -> Result<()>) -> Result<()> {
+    match block.is_empty() {
+        true => Ok(()),
+        false => use_block(block),
     }
 }

@@ -12,7 +12,7 @@ use crate::{project, say, test};
 /// Builds everything for release, generates the backups that are missing, and runs a comparison (see bench/README.md).
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to compare: restore, codecs, forms, memory, floors.
+    /// What to compare: restore, codecs, forms, memory, floors, sink, latency, delays, instructions.
     #[arg(default_value = "restore")]
     comparison: String,
     /// The part of each data set that is used: 0.05 takes a minute.
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     /// How often each participant runs.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// With instructions: fail where a form takes 5 % more than recorded in bench/instructions.json, and write nothing.
+    #[arg(long)]
+    check: bool,
     /// Where generated backups are kept. [default: target/bench]
     #[arg(long)]
     data: Option<PathBuf>,
@@ -46,6 +49,7 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
         .arg(&data)
         .args(["--scale", &arguments.scale.to_string()])
         .args(["--rounds", &arguments.rounds.to_string()])
+        .args(arguments.check.then_some("--check"))
         .arg("--")
         .args(&arguments.arguments)
         .status()
