@@ -143,6 +143,25 @@ pub(super) enum Comparison {
     Unread(FetchError),
 }
 
+/// The same with gaps that follow each other as one: each look into the log reads more than one of them takes.
+fn joined(landed: &[Landed]) -> Vec<Landed> {
+    let mut joined: Vec<Landed> = Vec::new();
+    for Landed { base, operation } in landed {
+        if let (Operation::Gap { count: more }, Some(last)) = (operation, joined.last_mut())
+            && let Operation::Gap { count } = &mut last.operation
+            && last.base + *count == *base
+        {
+            *count += more;
+            continue;
+        }
+        joined.push(Landed {
+            base: *base,
+            operation: operation.clone(),
+        });
+    }
+    joined
+}
+
 /// Compares the records of `landed` with the log, up to `log_end`. Timestamps are left out: topics may be set to stamp
 /// records themselves.
 pub(super) async fn compare(
@@ -151,7 +170,7 @@ pub(super) async fn compare(
     landed: &[Landed],
     log_end: i64,
 ) -> Comparison {
-    for Landed { base, operation } in landed {
+    for Landed { base, operation } in &joined(landed) {
         match operation {
             Operation::Batch(batch) => {
                 let end = base + i64::from(batch.record_count());
@@ -233,4 +252,31 @@ pub(super) async fn compare(
         }
     }
     Comparison::Equal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::filler_batch;
+
+    #[test]
+    fn gaps_that_follow_each_other_are_looked_at_together() {
+        let gap = |base, count| Landed {
+            base,
+            operation: Operation::Gap { count },
+        };
+        let batch = Landed {
+            base: 12,
+            operation: Operation::Batch(filler_batch(3, 0).unwrap()),
+        };
+        let landed = [gap(0, 5), gap(5, 7), batch, gap(15, 1), gap(17, 2)];
+        let seen: Vec<(i64, Option<i64>)> = joined(&landed)
+            .into_iter()
+            .map(|Landed { base, operation }| match operation {
+                Operation::Gap { count } => (base, Some(count)),
+                Operation::Batch(_) => (base, None),
+            })
+            .collect();
+        assert_eq!(seen, [(0, Some(12)), (12, None), (15, Some(1)), (17, Some(2))]);
+    }
 }
