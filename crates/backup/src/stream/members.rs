@@ -19,7 +19,7 @@ impl PartitionStream {
     pub(super) fn read_ahead(&mut self) {
         let streams = self.context.budget.partitions_now().max(1);
         let most_bytes = self.fair_share();
-        let most_objects = (2 * self.context.most_requests / streams).max(2);
+        let most_objects = (2 * self.context.requests.most() / streams).max(2);
         // A large merge needs its memory for its members; what is read ahead for it must be small.
         let crowded = self.members() > 8;
         while self.ahead.len() < most_objects {
@@ -205,7 +205,7 @@ impl PartitionStream {
                     let for_store = (cursor.source.waited_for_store() - store_before).min(waited);
                     self.context.clock.waited(waited, for_store);
                     if for_store >= SLOW_ANSWER && self.last.is_some() {
-                        self.context.budget.lend_more();
+                        self.context.read_further_ahead();
                     }
                     self.statistics.waiting += waited;
                     self.statistics.waiting_for_store += for_store;

@@ -415,7 +415,14 @@ impl PartitionStream {
     }
 
     fn take_output(&mut self) -> Option<StreamBlock> {
-        let (block, mut charge) = self.output.take()?;
+        let (mut block, mut charge) = self.output.take()?;
+        if block.used_bytes() < block.memory_bytes() / 4 {
+            // Given before it is full, as the next object is not there yet. Its user may keep it until there is enough for
+            // a batch: hundreds of such blocks would take the whole budget for a few records each.
+            let mut small = RecordBlock::with_capacity(block.payload_bytes(), block.len());
+            block.iter().for_each(|record| small.push(record));
+            self.context.blocks.recycle(std::mem::replace(&mut block, small));
+        }
         charge.resize(block.memory_bytes());
         Some(StreamBlock::new(block, charge, self.context.blocks.clone()))
     }

@@ -5,8 +5,8 @@
 //! Reading ahead, unwrapping and decoding go on beside the consumer, as far as the [`MemoryBudget`] lets them.
 //!
 //! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
-//! - `object`: one object as a source of blocks. `fetch`: one range of it. `visit`: bytes into a block, on the CPU
-//!   threads. `seekable`: Parquet's way. `recognition`: one that is read again.
+//! - `object`: one object as a source of blocks. `fetch`: one range of it. `requests`: how many at once. `visit`: bytes
+//!   into a block, on the CPU threads. `seekable`: Parquet's way. `recognition`: one that is read again.
 //! - `alone`: objects that belong to no one partition. `chosen`: records that were read and put in order before.
 //! - `merge`: the stream itself. `members`: who takes part in it. `cursor`: one of them. `resolve`: several records
 //!   at one offset. `start`: where to begin in the middle.
@@ -25,6 +25,7 @@ mod merge;
 mod object;
 mod options;
 mod recognition;
+mod requests;
 mod resolve;
 mod seekable;
 mod start;
@@ -33,8 +34,6 @@ mod visit;
 
 use std::fmt;
 use std::sync::Arc;
-
-use tokio::sync::Semaphore;
 
 pub use alone::read_alone;
 use block::BlockPool;
@@ -46,13 +45,14 @@ pub use cpu::{CpuError, CpuPool};
 pub use error::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
 pub use merge::PartitionStream;
 pub use options::{DEFAULT_BLOCK_BYTES, OnBadRecord, OnConflict, RejectSink, RejectedRecord, StreamOptions};
+use requests::Requests;
 pub use statistics::{
     Gap, Gaps, LISTED_GAPS, LISTED_SUSPICIONS, NoteSums, StreamStatistics, Suspicion, Suspicions,
 };
 
 use crate::storage::{RetryPolicy, Store};
 
-/// How many requests to the store are under way at most, unless said otherwise.
+/// How many requests to the store are under way at most at first, unless said otherwise.
 pub const DEFAULT_REQUESTS: usize = 64;
 
 /// What all partitions of a run share. Cheap to clone.
@@ -64,24 +64,22 @@ pub struct StreamContext {
     pub cpu: CpuPool,
     /// Memory for everything in flight.
     pub budget: MemoryBudget,
-    requests: Arc<Semaphore>,
-    most_requests: usize,
+    requests: Arc<Requests>,
     retry: RetryPolicy,
     blocks: BlockPool,
     clock: Arc<StageClock>,
 }
 
 impl StreamContext {
-    /// The context of a run that keeps at most `requests` requests to the store under way, at least one.
+    /// The context of a run that keeps at most `requests` requests to the store under way, at least one; and up to four
+    /// times as many where the store answers slowly and objects are small.
     pub fn new(store: Arc<dyn Store>, cpu: CpuPool, budget: MemoryBudget, requests: usize) -> Self {
-        let most_requests = requests.clamp(1, Semaphore::MAX_PERMITS);
         let blocks = BlockPool::new(budget.total() / 16);
         Self {
             store,
             cpu,
             budget,
-            requests: Arc::new(Semaphore::new(most_requests)),
-            most_requests,
+            requests: Arc::new(Requests::new(requests)),
             retry: RetryPolicy::default(),
             blocks,
             clock: Arc::default(),
@@ -91,6 +89,13 @@ impl StreamContext {
     /// What all streams of this context spend their time on.
     pub fn clock(&self) -> &Arc<StageClock> {
         &self.clock
+    }
+
+    /// A stream had to wait for the store although objects are read ahead: more memory is lent and more requests are
+    /// sent from now on.
+    fn read_further_ahead(&self) {
+        self.budget.lend_more();
+        self.requests.grow();
     }
 
     /// Sets how often, and after what waits, a body that broke is asked for again.

@@ -394,7 +394,7 @@ impl Reader {
         let parts = range.clone().step_by(MOST_RANGE).map(|start| {
             let part = start..range.end.min(start + MOST_RANGE as u64);
             async move {
-                let _permit = context.requests.acquire().await;
+                let _place = context.requests.place().await;
                 fetch(&context.store, key, part, Some(meta.clone()), &context.retry).await
             }
         });
@@ -425,8 +425,7 @@ impl Reader {
         ranges.position = range.end;
         let meta = ranges.meta.clone();
         let answer = tokio::spawn(async move {
-            // Never closed: the context holds it.
-            let _permit = context.requests.acquire().await;
+            let _place = context.requests.place().await;
             fetch(&context.store, &key, range, meta, &context.retry).await
         });
         ranges.requests.push_back(Request {

@@ -202,3 +202,29 @@ async fn bodies_that_break_at_any_place_change_nothing() {
         assert_eq!(outcome.statistics.duplicates, expected.statistics.duplicates);
     }
 }
+
+#[tokio::test]
+async fn blocks_of_a_few_records_take_little_memory_while_their_user_waits_for_more() {
+    let mut backup = Backup::default();
+    for object in 0..2_000 {
+        backup.add(object * 5, "", csv(&large(object * 5..object * 5 + 5, 100)), 0);
+    }
+    let context = context(backup.store.clone(), 64 << 20);
+    let mut stream = PartitionStream::new(&context, partition(), backup.objects(), options());
+    let mut kept = Vec::new();
+    while let Some(block) = stream.next().await.unwrap() {
+        kept.push(block);
+    }
+    drop(stream);
+    let records: usize = kept.iter().map(|block| block.len()).sum();
+    let held: usize = kept.iter().map(|block| block.memory_bytes()).sum();
+    let used: usize = kept.iter().map(|block| block.used_bytes()).sum();
+    assert_eq!(records, 10_000);
+    assert!(
+        held <= 4 * used,
+        "{} blocks hold {held} bytes for {used}",
+        kept.len()
+    );
+    drop(kept);
+    all_given_back(&context).await;
+}
