@@ -259,7 +259,8 @@ fn read_request(input: &mut impl BufRead) -> Result<Option<Request>> {
 
 #[cfg(test)]
 mod tests {
-    use backup::storage::{StorageConfig, StoreKind, open};
+    use backup::storage::open;
+    use backup::storage::url::{StorageConfig, StoreKind};
     use futures::TryStreamExt;
 
     use super::*;
