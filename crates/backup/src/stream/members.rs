@@ -27,7 +27,7 @@ impl PartitionStream {
             if index >= self.end {
                 return;
             }
-            let bytes = footprint(self.objects.size(index), self.context.budget.reserve());
+            let bytes = self.ahead_footprint(index);
             let first = self.ahead.is_empty() && !crowded;
             if !first && (self.ahead_bytes + bytes > most_bytes || (crowded && bytes > MEMBER_BYTES)) {
                 return;
@@ -36,6 +36,12 @@ impl PartitionStream {
             self.ahead_bytes += bytes;
             self.ahead.push_back(source);
         }
+    }
+
+    /// Memory that an object takes when it is decoded to its end before its turn comes. Few that are ready by then keep
+    /// more cores busy than many that have only begun.
+    fn ahead_footprint(&self, index: usize) -> usize {
+        footprint(self.objects.size(index) / 2, self.context.budget.total() / 2)
     }
 
     /// Memory beyond the reserves that falls to one partition.
@@ -127,10 +133,11 @@ impl PartitionStream {
             }
         }
         for index in self.next..until {
-            let bytes = footprint(self.objects.size(index), self.context.budget.reserve());
+            let bytes = self.ahead_footprint(index);
             let source = match self.ahead.pop_front() {
                 Some(source) => {
                     self.ahead_bytes -= bytes;
+                    let bytes = footprint(self.objects.size(index), self.context.budget.reserve());
                     let too_wide = source.options.block_bytes > share / 2 && bytes > share;
                     if too_wide { self.open(index, share) } else { source }
                 }

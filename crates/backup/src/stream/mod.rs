@@ -75,6 +75,7 @@ impl StreamContext {
     /// times as many where the store answers slowly and objects are small.
     pub fn new(store: Arc<dyn Store>, cpu: CpuPool, budget: MemoryBudget, requests: usize) -> Self {
         let blocks = BlockPool::new(budget.total() / 16);
+        budget.lend_to_threads(cpu.threads());
         Self {
             store,
             cpu,

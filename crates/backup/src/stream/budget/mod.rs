@@ -5,7 +5,7 @@
 //!   partition (or all objects of a merge together) lives on it and never waits for another partition. Where
 //!   it has nothing left to hand out it gets what it asks for even beyond the reserve: one huge record costs
 //!   memory, never a standstill.
-//! - Objects that are read ahead *borrow* from a shared half, first come, first served. They may wait for as
+//! - Objects that are read ahead *borrow* from a shared half, those first that were opened first. They may wait for as
 //!   long as it takes, since nobody waits for them; an object that becomes the head stops waiting. How much of that
 //!   half is lent grows only as far as slow answers of the store ask for it.
 //!
@@ -80,6 +80,11 @@ impl MemoryBudget {
     /// Bytes that a partition can count on, whatever others do.
     pub fn reserve(&self) -> usize {
         self.shared.reserve
+    }
+
+    /// So many threads decode: each may be busy with an object that is read ahead.
+    pub(super) fn lend_to_threads(&self, threads: usize) {
+        self.shared.change(|state| state.lend_to_threads(threads));
     }
 
     /// A stream had to wait for the store although objects are read ahead: more may be read ahead from now on.

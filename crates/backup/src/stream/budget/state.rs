@@ -10,10 +10,14 @@ use tokio::sync::oneshot;
 /// A merge of up to so many objects may borrow as a single head may; beyond, members keep to their share.
 const MEMBERS_THAT_BORROW: usize = 8;
 
-/// What may be borrowed before a stream has had to wait for the store: with answers within 20 ms that is enough for
-/// more than 1.5 GB/s. Reading further ahead would only take memory, which costs time too: the system has to clear it,
-/// and what lies in it has left the processor's caches before it is used.
+/// What may be borrowed at first: with answers within 20 ms that is enough for more than 1.5 GB/s. Reading further ahead
+/// would only take memory, which costs time too: the system has to clear it, and what lies in it has left the processor's
+/// caches before it is used.
 const FIRST_LOANS: usize = 32 << 20;
+
+/// What may be borrowed for each thread that decodes, so that one partition alone can keep all of them busy: each with an
+/// object of its own, and only the first of these objects hands its records on.
+const LOANS_PER_THREAD: usize = 32 << 20;
 
 #[derive(Debug)]
 struct Partition {
@@ -72,6 +76,7 @@ pub(super) struct State {
     handed_out: usize,
     held: usize,
     high_water: usize,
+    /// By the age of the objects: the one that was opened first is needed first.
     waiters: VecDeque<Waiter>,
     growers: VecDeque<Grower>,
     /// The one partition whose reserve is larger than its base.
@@ -102,6 +107,12 @@ impl State {
 
     pub(super) fn used(&self) -> usize {
         self.in_use + self.borrowed + self.handed_out + self.held
+    }
+
+    /// Lets as much be borrowed as so many threads need, up to half of everything.
+    pub(super) fn lend_to_threads(&mut self, threads: usize) {
+        let wanted = LOANS_PER_THREAD.saturating_mul(threads);
+        self.lendable = self.lendable.max(wanted.min(self.total / 2));
     }
 
     /// Lets twice as much be borrowed as before, up to half of everything.
@@ -269,11 +280,13 @@ impl State {
     }
 
     pub(super) fn wait(&mut self, source: u64, bytes: usize, sender: oneshot::Sender<()>) {
-        self.waiters.push_back(Waiter {
+        let place = self.waiters.partition_point(|waiter| waiter.source <= source);
+        let waiter = Waiter {
             source,
             bytes,
             sender,
-        });
+        };
+        self.waiters.insert(place, waiter);
     }
 
     pub(super) fn force(&mut self, source: u64, bytes: usize) {
@@ -325,7 +338,7 @@ impl State {
         self.held -= bytes;
     }
 
-    /// Lets go on whoever can: first the one that grows, then the others in the order in which they came.
+    /// Lets go on whoever can: first the one that grows, then the others, the oldest object first.
     pub(super) fn wake(&mut self) {
         self.growers.retain(|grower| !grower.sender.is_closed());
         // The one that has grown already goes first: the others wait for its end.

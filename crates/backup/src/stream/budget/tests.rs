@@ -49,6 +49,23 @@ fn borrowers_get_half_and_wait_in_their_order() {
 }
 
 #[test]
+fn the_object_that_was_opened_first_borrows_first() {
+    let budget = budget();
+    let partition = budget.partition();
+    let (first, second) = (partition.source(), partition.source());
+    let held = first.try_charge(32 * MIB).unwrap();
+    let mut late = Box::pin(second.charge(20 * MIB));
+    assert!((&mut late).now_or_never().is_none());
+    let mut early = Box::pin(first.charge(20 * MIB));
+    assert!((&mut early).now_or_never().is_none());
+    drop(held);
+    let early = early.now_or_never().unwrap();
+    assert!((&mut late).now_or_never().is_none());
+    drop(early);
+    assert!(late.now_or_never().is_some());
+}
+
+#[test]
 fn large_budgets_are_lent_step_by_step() {
     let budget = MemoryBudget::new(256 * MIB);
     let partition = budget.partition();
@@ -64,6 +81,21 @@ fn large_budgets_are_lent_step_by_step() {
     budget.lend_more();
     assert!(source.try_charge(56 * MIB).is_some());
     assert!(source.try_charge(57 * MIB).is_none(), "never more than half");
+}
+
+#[test]
+fn more_is_lent_where_more_threads_decode() {
+    for (total, threads, lent) in [(256, 1, 32), (256, 2, 64), (256, 64, 128), (40, 4, 20)] {
+        let budget = MemoryBudget::new(total * MIB);
+        budget.lend_to_threads(threads);
+        let partition = budget.partition();
+        let source = partition.source();
+        let charge = source.try_charge(lent * MIB);
+        assert!(
+            charge.is_some() && source.try_charge(1).is_none(),
+            "{total} {threads}"
+        );
+    }
 }
 
 #[test]
