@@ -11,8 +11,8 @@ use flate2::{Decompress, FlushDecompress};
 use kafka::batch::{Append, BatchEncoder, BufferPool, Compression, EncodedBatch};
 use record::RecordBlock;
 use serde::{Deserialize, Serialize};
+use testkit::cpu;
 
-use crate::measure::own_cpu;
 use crate::read::{self, READ_BYTES};
 
 /// Bytes of batches that the encoders aim at, as the program does.
@@ -63,7 +63,7 @@ impl Watch {
     /// Where `/proc` is not there.
     pub fn start() -> Result<Self> {
         Ok(Self {
-            cpu: own_cpu()?,
+            cpu: cpu::own()?,
             started: Instant::now(),
         })
     }
@@ -77,7 +77,7 @@ impl Watch {
         Ok(Part {
             records,
             payload_bytes,
-            cpu: own_cpu()? - self.cpu,
+            cpu: cpu::own()? - self.cpu,
             wall: self.started.elapsed().as_secs_f64(),
         })
     }

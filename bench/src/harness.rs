@@ -1,16 +1,15 @@
 //! Runs the program and its peers in turns, against a broker of their own, and prints what each took.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{fs, io};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use kafka::batch::Compression;
 use testkit::broker::{Broker, KafkaVersion};
-use testkit::consumer;
+use testkit::{consumer, cpu};
 
 use crate::dataset::{Dataset, Form, Shape, TOPIC};
 use crate::floor::{Part, Stage};
@@ -238,8 +237,7 @@ impl Stages<'_> {
             ("message.timestamp.before.max.ms", "9223372036854775807"),
         ];
         consumer::create_topic(&bootstrap, TOPIC, dataset.partitions(), &settings)?;
-        let process = fs::read_to_string(broker.log_file(0).with_extension("pid"))?;
-        let process: u32 = process.trim().parse().context("the broker's process id")?;
+        let process = broker.process_id(0)?;
         let mut command = match participant {
             Participant::Program => program(self.settings, dataset, folder, &bootstrap, codec),
             Participant::Librdkafka => own_child("librdkafka", folder, codec)?,
@@ -248,9 +246,9 @@ impl Stages<'_> {
         if participant != Participant::Program {
             command.args(["--bootstrap", &bootstrap]);
         }
-        let broker_before = measure::cpu_of(process)?;
+        let broker_before = cpu::of(process)?;
         let (mut cost, output) = measure::child(&mut command)?;
-        cost.broker = measure::cpu_of(process)? - broker_before;
+        cost.broker = cpu::of(process)? - broker_before;
         if participant == Participant::Replay {
             // Making the batches does not count.
             let part: Part = serde_json::from_str(&output)?;

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-
-/// `utime` and `stime` are counted in hundredths of a second on every Linux that matters (USER_HZ).
-const TICK: f64 = 0.01;
+use testkit::cpu;
 
 /// How often a child's memory is looked at. The kernel keeps the peak itself; only what the last moments add is missed.
 const LOOK: Duration = Duration::from_millis(5);
@@ -33,7 +31,7 @@ pub struct Cost {
 ///
 /// Where it cannot be started or does not succeed.
 pub fn child(command: &mut Command) -> Result<(Cost, String)> {
-    let before = waited_for()?;
+    let before = cpu::of_ended_children()?;
     let started = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
@@ -66,56 +64,11 @@ pub fn child(command: &mut Command) -> Result<(Cost, String)> {
     }
     let cost = Cost {
         wall,
-        cpu: waited_for()? - before,
+        cpu: cpu::of_ended_children()? - before,
         memory,
         broker: 0.0,
     };
     Ok((cost, output))
-}
-
-/// Seconds of CPU, user and system, of a running process.
-///
-/// # Errors
-///
-/// Where there is no such process.
-pub fn cpu_of(process: u32) -> Result<f64> {
-    let fields = stat(&process.to_string())?;
-    Ok(ticks(&fields, 11) + ticks(&fields, 12))
-}
-
-/// Seconds of CPU of this process so far.
-///
-/// # Errors
-///
-/// Where `/proc` is not there.
-pub fn own_cpu() -> Result<f64> {
-    let fields = stat("self")?;
-    Ok(ticks(&fields, 11) + ticks(&fields, 12))
-}
-
-/// Seconds of CPU of all ended children of this process.
-fn waited_for() -> Result<f64> {
-    let fields = stat("self")?;
-    Ok(ticks(&fields, 13) + ticks(&fields, 14))
-}
-
-/// The fields of `/proc/<process>/stat` behind the program's name, which may hold blanks: from the state on.
-fn stat(process: &str) -> Result<Vec<String>> {
-    let path = format!("/proc/{process}/stat");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let behind_name = text
-        .rsplit_once(')')
-        .context("an unknown form of /proc/*/stat")?
-        .1;
-    Ok(behind_name.split_whitespace().map(str::to_owned).collect())
-}
-
-fn ticks(fields: &[String], index: usize) -> f64 {
-    let ticks: u64 = fields
-        .get(index)
-        .and_then(|field| field.parse().ok())
-        .unwrap_or(0);
-    ticks as f64 * TICK
 }
 
 fn peak_memory(process: u32) -> Option<u64> {
@@ -163,6 +116,6 @@ mod tests {
         assert_eq!(output, "done\n");
         assert!(cost.cpu > 0.0 && cost.memory > 100_000, "{cost:?}");
         assert!(child(Command::new("sh").args(["-c", "exit 3"])).is_err());
-        assert!(own_cpu().unwrap() >= 0.0 && cpu_of(std::process::id()).is_ok());
+        assert!(cpu::own().unwrap() >= 0.0 && cpu::of(std::process::id()).is_ok());
     }
 }

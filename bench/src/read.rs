@@ -138,23 +138,8 @@ pub fn decode(
     let mut block = RecordBlock::with_capacity(block_bytes + block_bytes / 8, block_bytes / 256);
     if magic == *PARQUET {
         let size = file.metadata()?.len();
-        let mut decoder = ParquetDecoder::new(&decoding, hints, size, PARQUET_MEMORY);
-        loop {
-            match decoder.decode(&mut block, block_bytes)? {
-                ParquetStep::Need(ranges) => {
-                    for range in ranges {
-                        let mut bytes = vec![0; usize::try_from(range.end - range.start)?];
-                        file.read_exact_at(&mut bytes, range.start)?;
-                        decoder.push(range.start, bytes.into());
-                    }
-                }
-                ParquetStep::BlockReady => {
-                    use_block(&mut block)?;
-                    block.clear();
-                }
-                ParquetStep::Finished => return last(&mut block, use_block),
-            }
-        }
+        let decoder = ParquetDecoder::new(&decoding, hints, size, PARQUET_MEMORY);
+        return decode_parquet(decoder, &file, block, block_bytes, use_block);
     }
     let mut decoder = ObjectDecoder::new(Arc::new(decoding), hints);
     loop {
@@ -173,6 +158,32 @@ pub fn decode(
             }
             Status::Finished => return last(&mut block, use_block),
             Status::Seekable => bail!("Parquet is not read this way"),
+        }
+    }
+}
+
+/// The same for a Parquet file, which is read by seeking.
+fn decode_parquet(
+    mut decoder: ParquetDecoder,
+    file: &File,
+    mut block: RecordBlock,
+    block_bytes: usize,
+    mut use_block: impl FnMut(&mut RecordBlock) -> Result<()>,
+) -> Result<()> {
+    loop {
+        match decoder.decode(&mut block, block_bytes)? {
+            ParquetStep::Need(ranges) => {
+                for range in ranges {
+                    let mut bytes = vec![0; usize::try_from(range.end - range.start)?];
+                    file.read_exact_at(&mut bytes, range.start)?;
+                    decoder.push(range.start, bytes.into());
+                }
+            }
+            ParquetStep::BlockReady => {
+                use_block(&mut block)?;
+                block.clear();
+            }
+            ParquetStep::Finished => return last(&mut block, use_block),
         }
     }
 }

@@ -1,12 +1,33 @@
 //! Servers that stand for the outside world, each a process of its own: this program again.
 
 use std::io::{BufRead, BufReader};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
+use testkit::cpu;
 
-use crate::measure;
+/// Gives each connection to `listener` to `serve`, on a thread of its own, for as long as this process lives.
+pub(crate) fn accept(listener: TcpListener, serve: impl Fn(TcpStream) -> Result<()> + Send + Sync + 'static) {
+    let serve = Arc::new(serve);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let serve = Arc::clone(&serve);
+            // A client that hangs up ends its thread.
+            thread::spawn(move || serve(stream));
+        }
+    });
+}
+
+/// Tells whoever has started this process the port, and waits until that ends its standard input.
+pub(crate) fn serve_until_told(port: u16, announce: impl FnOnce(u16) -> Result<()>) -> Result<()> {
+    announce(port)?;
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
+}
 
 /// A running server. It ends when this is dropped, and with this process.
 pub struct Server {
@@ -47,7 +68,7 @@ impl Server {
     ///
     /// Where it has ended.
     pub fn cpu(&self) -> Result<f64> {
-        measure::cpu_of(self.child.id())
+        cpu::of(self.child.id())
     }
 
     /// Ends it and gives what it has seen.

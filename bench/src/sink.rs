@@ -20,6 +20,8 @@ use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use serde::{Deserialize, Serialize};
 
+use crate::server;
+
 mod answers;
 
 /// Bytes taken off a connection at once: what stays within the processor's caches.
@@ -87,8 +89,7 @@ struct Batch {
 /// Where no port can be had.
 pub fn serve(behaviour: Behaviour, announce: impl FnOnce(u16) -> Result<()>) -> Result<Taken> {
     let sink = start(behaviour)?;
-    announce(sink.port)?;
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    server::serve_until_told(sink.port, announce)?;
     let taken = sink.lock().taken;
     Ok(taken)
 }
@@ -101,13 +102,7 @@ fn start(behaviour: Behaviour) -> Result<Arc<Sink>> {
         state: Mutex::default(),
     });
     let serving = Arc::clone(&sink);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let sink = Arc::clone(&serving);
-            // A client that hangs up ends its thread.
-            thread::spawn(move || sink.connection(stream));
-        }
-    });
+    server::accept(listener, move |stream| serving.connection(stream));
     Ok(sink)
 }
 

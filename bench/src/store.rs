@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::server;
+
 /// Objects of one page of a listing, as of S3.
 const PAGE_OBJECTS: usize = 1000;
 
@@ -74,8 +76,7 @@ struct Request {
 /// Where the folder cannot be read or no port can be had.
 pub fn serve(folder: &Path, latency: Duration, announce: impl FnOnce(u16) -> Result<()>) -> Result<Asked> {
     let (store, port) = start(folder, latency)?;
-    announce(port)?;
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    server::serve_until_told(port, announce)?;
     let asked = store.lock().asked;
     Ok(asked)
 }
@@ -101,13 +102,7 @@ fn start(folder: &Path, latency: Duration) -> Result<(Arc<Store>, u16)> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();
     let serving = Arc::clone(&store);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let store = Arc::clone(&serving);
-            // A client that hangs up ends its thread.
-            thread::spawn(move || store.connection(stream));
-        }
-    });
+    server::accept(listener, move |stream| serving.connection(stream));
     Ok((store, port))
 }
 

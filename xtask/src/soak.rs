@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 use testkit::broker::{Broker, KafkaVersion};
-use testkit::consumer;
 use testkit::fidelity::{Fidelity, compare};
+use testkit::{consumer, cpu};
 
 use crate::{project, say, test};
 use backup::Backup;
@@ -104,8 +104,8 @@ fn compacted(program: &Path) -> Result<()> {
 fn measure(program: &Path, broker: &Broker, backup: &Backup, what: &str, more: &[&str]) -> Result<()> {
     say::step(what);
     let disk = Disk::watch(broker.log_dir(0));
-    let process = std::fs::read_to_string(broker.log_file(0).with_extension("pid"))?;
-    let (own_before, broker_before) = (cpu_of_children()?, cpu_of(process.trim())?);
+    let process = broker.process_id(0)?;
+    let (own_before, broker_before) = (cpu::of_ended_children()?, cpu::of(process)?);
     let started = Instant::now();
     let done = AtomicBool::new(false);
     let written = thread::scope(|scope| -> Result<Duration> {
@@ -127,8 +127,8 @@ fn measure(program: &Path, broker: &Broker, backup: &Backup, what: &str, more: &
     })?;
     let whole = started.elapsed();
     let (own, others) = (
-        cpu_of_children()? - own_before,
-        cpu_of(process.trim())? - broker_before,
+        cpu::of_ended_children()? - own_before,
+        cpu::of(process)? - broker_before,
     );
     assert_equal(broker, backup)?;
     thread::sleep(Duration::from_secs(3));
@@ -275,33 +275,6 @@ fn kills(number: u32) -> Result<()> {
         started.elapsed().as_secs_f64()
     ));
     Ok(())
-}
-
-/// Seconds of CPU of a process so far, which tell more than the clock where others are busy too.
-fn cpu_of(process: &str) -> Result<f64> {
-    Ok(cpu(process)?.0)
-}
-
-/// The same of all this program's children that have ended.
-fn cpu_of_children() -> Result<f64> {
-    Ok(cpu("self")?.1)
-}
-
-/// From `/proc/<process>/stat`, in ticks of 10 ms: a process's own CPU, and that of its ended children.
-fn cpu(process: &str) -> Result<(f64, f64)> {
-    let path = format!("/proc/{process}/stat");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    // Behind the name, which may hold blanks: from the state on.
-    let fields = text
-        .rsplit_once(')')
-        .map_or(Vec::new(), |(_, fields)| fields.split_whitespace().collect());
-    let ticks = |index: usize| -> Result<f64> {
-        let field: &&str = fields
-            .get(index)
-            .with_context(|| format!("{path} is too short"))?;
-        Ok(field.parse::<f64>()? / 100.0)
-    };
-    Ok((ticks(11)? + ticks(12)?, ticks(13)? + ticks(14)?))
 }
 
 /// The bytes that a folder takes on disk, looked at again and again.

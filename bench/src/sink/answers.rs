@@ -98,47 +98,20 @@ impl Sink {
     }
 
     /// Answers any other request, behind the answer's header.
-    pub(super) fn answer(
-        &self,
-        api: ApiKey,
-        version: i16,
-        mut body: Bytes,
-        out: &mut BytesMut,
-    ) -> Result<()> {
-        let body = &mut body;
+    pub(super) fn answer(&self, api: ApiKey, version: i16, body: Bytes, out: &mut BytesMut) -> Result<()> {
         match api {
             ApiKey::ApiVersions => versions().encode(out, version.min(3)),
-            ApiKey::Metadata => self
-                .metadata(&MetadataRequest::decode(body, version)?)
-                .encode(out, version),
+            ApiKey::Metadata => reply(body, version, out, |request| self.metadata(request)),
             ApiKey::InitProducerId => self.producer().encode(out, version),
-            ApiKey::ListOffsets => self
-                .list_offsets(&ListOffsetsRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::DescribeConfigs => self
-                .configs(&DescribeConfigsRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::IncrementalAlterConfigs => self
-                .alter(&IncrementalAlterConfigsRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::FindCoordinator => self
-                .coordinator(&FindCoordinatorRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::OffsetCommit => self
-                .commit(&OffsetCommitRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::OffsetFetch => self
-                .committed(&OffsetFetchRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::OffsetDelete => self
-                .forget(&OffsetDeleteRequest::decode(body, version)?)
-                .encode(out, version),
-            ApiKey::DescribeProducers => {
-                producers(&DescribeProducersRequest::decode(body, version)?).encode(out, version)
-            }
-            ApiKey::DeleteGroups => self
-                .delete_groups(&DeleteGroupsRequest::decode(body, version)?)
-                .encode(out, version),
+            ApiKey::ListOffsets => reply(body, version, out, |request| self.list_offsets(request)),
+            ApiKey::DescribeConfigs => reply(body, version, out, |request| self.configs(request)),
+            ApiKey::IncrementalAlterConfigs => reply(body, version, out, |request| self.alter(request)),
+            ApiKey::FindCoordinator => reply(body, version, out, |request| self.coordinator(request)),
+            ApiKey::OffsetCommit => reply(body, version, out, |request| self.commit(request)),
+            ApiKey::OffsetFetch => reply(body, version, out, |request| self.committed(request)),
+            ApiKey::OffsetDelete => reply(body, version, out, |request| self.forget(request)),
+            ApiKey::DescribeProducers => reply(body, version, out, producers),
+            ApiKey::DeleteGroups => reply(body, version, out, |request| self.delete_groups(request)),
             ApiKey::ListGroups => ListGroupsResponse::default().encode(out, version),
             // TRANSACTIONAL_ID_AUTHORIZATION_FAILED: no transactions here.
             ApiKey::EndTxn => EndTxnResponse::default().with_error_code(53).encode(out, version),
@@ -349,6 +322,16 @@ impl Sink {
         });
         OffsetDeleteResponse::default().with_topics(topics.collect())
     }
+}
+
+/// Decodes a request and encodes what is answered to it.
+fn reply<Request: Decodable, Response: Encodable>(
+    mut body: Bytes,
+    version: i16,
+    out: &mut BytesMut,
+    answer: impl FnOnce(&Request) -> Response,
+) -> Result<()> {
+    answer(&Request::decode(&mut body, version)?).encode(out, version)
 }
 
 fn name(name: &str) -> TopicName {

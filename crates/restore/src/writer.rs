@@ -29,6 +29,7 @@ const FIRST_NOTICE: Duration = Duration::from_secs(3);
 const NOTICES: Duration = Duration::from_secs(15);
 
 /// What has been given to the producer and is not confirmed yet.
+#[derive(Default)]
 struct Pending {
     /// The log end behind it.
     target_end: i64,
@@ -213,10 +214,7 @@ impl<'a> Writer<'a> {
     async fn batches(&mut self, batches: Vec<EncodedBatch>, pieces: &[Piece]) -> Result<(), RestoreError> {
         let mut pending = Pending {
             target_end: self.position,
-            records: 0,
-            payload_bytes: 0,
-            runs: Vec::new(),
-            empty: 0,
+            ..Pending::default()
         };
         for piece in pieces {
             if let Piece::Records(block, range) = piece {
@@ -272,10 +270,8 @@ impl<'a> Writer<'a> {
             GapFiller::Markers => {
                 self.wait_for(Pending {
                     target_end: self.position + count,
-                    records: 0,
-                    payload_bytes: 0,
-                    runs: Vec::new(),
                     empty: count.unsigned_abs(),
+                    ..Pending::default()
                 });
                 self.producer.append_gap(count).await?;
                 self.position += count;

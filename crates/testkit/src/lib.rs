@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod certificates;
 pub mod consumer;
+pub mod cpu;
 pub mod emulators;
 pub mod expectation;
 pub mod fidelity;

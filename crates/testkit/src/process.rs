@@ -51,8 +51,7 @@ impl GuardedChild {
     /// Where the program has ended already.
     pub fn release(mut self) -> Result<u32> {
         self.signal("RELEASE")?;
-        let text = std::fs::read_to_string(pid_file(&self.log)).context("the watchdog left no process id")?;
-        let process = text.trim().parse().context("not a process id")?;
+        let process = process_id(&self.log)?;
         let pipe = self.child.stdin.take();
         self.released = true;
         drop(pipe);
@@ -117,6 +116,12 @@ impl GuardedChild {
         drop(pipe);
         Ok(status)
     }
+}
+
+/// The process id of the running program whose output goes to `log`.
+pub(crate) fn process_id(log: &Path) -> Result<u32> {
+    let text = std::fs::read_to_string(pid_file(log)).context("the watchdog left no process id")?;
+    text.trim().parse().context("not a process id")
 }
 
 /// Where the watchdog writes the program's process id: beside its log.

@@ -25,7 +25,7 @@ use super::{ObjectBody, ObjectMeta, ObjectVersion, StorageError, StorageErrorKin
 /// Bytes that a body's chunk has at most.
 const CHUNK: u64 = 1 << 20;
 /// Bytes that [`OpenFile::read`] gives at most: few enough to be decoded before they leave the processor's cache.
-pub(crate) const FILE_CHUNK: u64 = 256 << 10;
+const FILE_CHUNK: u64 = 256 << 10;
 /// Reads of bodies at once: a disk gains little from more, and every thread that reads keeps memory to itself.
 const READS: usize = 8;
 /// Listed files that wait for the reader of the listing at most.

@@ -133,10 +133,9 @@ impl PartitionStream {
             }
         }
         for index in self.next..until {
-            let bytes = self.ahead_footprint(index);
             let source = match self.ahead.pop_front() {
                 Some(source) => {
-                    self.ahead_bytes -= bytes;
+                    self.ahead_bytes -= self.ahead_footprint(index);
                     let bytes = footprint(self.objects.size(index), self.context.budget.reserve());
                     let too_wide = source.options.block_bytes > share / 2 && bytes > share;
                     if too_wide { self.open(index, share) } else { source }

@@ -302,9 +302,11 @@ impl Reader {
             let (back, outcome) = self.context.cpu.run(job).await.map_err(Failure::Defect)?;
             work = back;
             self.waited(outcome.reading);
-            if let Some(meta) = work.file.as_mut().and_then(FileInput::take_meta) {
+            if ranges.meta.is_none()
+                && let Some(meta) = work.file.as_ref().and_then(FileInput::meta)
+            {
                 self.requests += 1;
-                self.answered(&mut ranges, meta);
+                self.answered(&mut ranges, meta.clone());
             }
             if let Some(error) = outcome.unread {
                 return Err(Failure::Storage(error));

@@ -46,7 +46,6 @@ pub(super) struct FileInput {
     folder: LocalStore,
     key: String,
     open: Option<OpenFile>,
-    meta: Option<ObjectMeta>,
 }
 
 impl FileInput {
@@ -55,24 +54,19 @@ impl FileInput {
             folder,
             key,
             open: None,
-            meta: None,
         }
     }
 
-    /// What the file was when it was opened, once.
-    pub(super) fn take_meta(&mut self) -> Option<ObjectMeta> {
-        self.meta.take()
+    /// What the file was when it was opened; nothing before.
+    pub(super) fn meta(&self) -> Option<&ObjectMeta> {
+        self.open.as_ref().map(OpenFile::meta)
     }
 
     /// Gives the decoder the next bytes, or the end.
     fn feed(&mut self, decoder: &mut ObjectDecoder) -> Result<(), StorageError> {
         let file = match &mut self.open {
             Some(file) => file,
-            closed => {
-                let file = self.folder.open(&self.key)?;
-                self.meta = Some(file.meta().clone());
-                closed.insert(file)
-            }
+            closed => closed.insert(self.folder.open(&self.key)?),
         };
         let bytes = file.read()?;
         if !bytes.is_empty() {

@@ -317,6 +317,15 @@ impl Broker {
         self.folder.path().join(format!("node-{node}")).join("broker.log")
     }
 
+    /// The process id of a node (from 0) that runs.
+    ///
+    /// # Errors
+    ///
+    /// Where nobody has noted one.
+    pub fn process_id(&self, node: usize) -> Result<u32> {
+        crate::process::process_id(&self.log_file(node))
+    }
+
     /// Kafka's own id of a node counted from 0.
     pub fn broker_id(&self, node: usize) -> i32 {
         node as i32 + 1

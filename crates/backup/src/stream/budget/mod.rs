@@ -7,7 +7,7 @@
 //!   memory, never a standstill.
 //! - Objects that are read ahead *borrow* from a shared half, those first that were opened first. They may wait for as
 //!   long as it takes, since nobody waits for them; an object that becomes the head stops waiting. How much of that
-//!   half is lent grows only as far as slow answers of the store ask for it.
+//!   half is lent depends on the number of threads, and grows only as far as slow answers of the store ask for it.
 //!
 //! A merge of more objects than fit into the reserve lets it grow: one partition at
 //! a time, after borrowers have given back. `state` holds the rules, free of any waiting.

@@ -10,13 +10,10 @@ use tokio::sync::oneshot;
 /// A merge of up to so many objects may borrow as a single head may; beyond, members keep to their share.
 const MEMBERS_THAT_BORROW: usize = 8;
 
-/// What may be borrowed at first: with answers within 20 ms that is enough for more than 1.5 GB/s. Reading further ahead
-/// would only take memory, which costs time too: the system has to clear it, and what lies in it has left the processor's
-/// caches before it is used.
-const FIRST_LOANS: usize = 32 << 20;
-
-/// What may be borrowed for each thread that decodes, so that one partition alone can keep all of them busy: each with an
-/// object of its own, and only the first of these objects hands its records on.
+/// What may be borrowed at first, for each thread that decodes: one partition alone can keep all of them busy, each with
+/// an object of its own, of which only the first hands its records on. With answers within 20 ms one thread's part is enough
+/// for more than 1.5 GB/s. Reading further ahead would only take memory, which costs time too: the system has to clear it,
+/// and what lies in it has left the processor's caches before it is used.
 const LOANS_PER_THREAD: usize = 32 << 20;
 
 #[derive(Debug)]
@@ -87,7 +84,7 @@ impl State {
     pub(super) fn new(total: usize) -> Self {
         Self {
             total,
-            lendable: FIRST_LOANS.min(total / 2),
+            lendable: LOANS_PER_THREAD.min(total / 2),
             partitions: HashMap::new(),
             sources: HashMap::new(),
             next_id: 0,
