@@ -102,13 +102,22 @@ fn innermost<'a>(
     inner.unwrap_or((running, given, behind_command))
 }
 
+/// Threads for the network: half the cores, since unwrapping, decoding and encoding have threads of their own. With one
+/// for each core they only wake each other.
+fn network_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
 fn dispatch(line: &CommandLine, file: &ConfigFile, printer: &Printer) -> Result<Outcome, CommandError> {
     match &line.command {
         Commands::Completions(arguments) => return completions::run(arguments, printer),
         Commands::Man(arguments) => return man::run(arguments, printer),
         _ => {}
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(network_threads())
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(async {
         let interrupts = Interrupts::listen()?;
         let stop = CancellationToken::new();

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 use crate::NO_TIMESTAMP;
 
@@ -30,8 +31,10 @@ struct Entry {
     timestamp: i64,
     key: Span,
     value: Span,
+    /// Where the record's bytes begin in the buffer, and its headers in their list. They end where those of the next
+    /// record begin.
+    data_start: u32,
     headers_start: u32,
-    headers_end: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +85,20 @@ impl RecordBlock {
         self.data.len()
     }
 
+    /// Payload bytes of the records in `range`, without a look at each of them.
+    ///
+    /// # Panics
+    ///
+    /// Where `range` does not lie within the block.
+    pub fn payload_bytes_of(&self, range: Range<usize>) -> usize {
+        assert!(range.start <= range.end && range.end <= self.len());
+        let start = |index: usize| match self.entries.get(index) {
+            Some(entry) => entry.data_start as usize,
+            None => self.data.len(),
+        };
+        start(range.end) - start(range.start)
+    }
+
     /// Payload bytes and the bookkeeping of the records and headers, without spare room.
     pub fn used_bytes(&self) -> usize {
         self.data.len()
@@ -109,25 +126,8 @@ impl RecordBlock {
             return;
         };
         self.headers.truncate(entry.headers_start as usize);
+        self.data.truncate(entry.data_start as usize);
         self.entries.truncate(length);
-        let end_of = |span: Span| {
-            if span.length == NULL {
-                0
-            } else {
-                span.start as usize + span.length as usize
-            }
-        };
-        let mut end = self
-            .headers
-            .iter()
-            .flat_map(|h| [h.name, h.value])
-            .map(end_of)
-            .max()
-            .unwrap_or(0);
-        for entry in &self.entries {
-            end = end.max(end_of(entry.key)).max(end_of(entry.value));
-        }
-        self.data.truncate(end);
     }
 
     /// The record at `index`, from 0.
@@ -137,23 +137,37 @@ impl RecordBlock {
     /// Where `index` is not below [`len`](Self::len).
     #[inline]
     pub fn get(&self, index: usize) -> RecordRef<'_> {
-        self.resolve(&self.entries[index])
+        let entry = &self.entries[index];
+        let headers_end = match self.entries.get(index + 1) {
+            Some(next) => next.headers_start as usize,
+            None => self.headers.len(),
+        };
+        RecordRef {
+            offset: entry.offset,
+            timestamp: entry.timestamp,
+            key: entry.key.of(&self.data),
+            value: entry.value.of(&self.data),
+            headers: Headers {
+                data: &self.data,
+                entries: &self.headers[entry.headers_start as usize..headers_end],
+            },
+        }
     }
 
     /// The first record, if there is one.
     pub fn first(&self) -> Option<RecordRef<'_>> {
-        self.entries.first().map(|entry| self.resolve(entry))
+        (!self.is_empty()).then(|| self.get(0))
     }
 
     /// The last record, if there is one.
     pub fn last(&self) -> Option<RecordRef<'_>> {
-        self.entries.last().map(|entry| self.resolve(entry))
+        self.len().checked_sub(1).map(|last| self.get(last))
     }
 
     /// All records in the order in which they were appended.
     #[inline]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = RecordRef<'_>> + DoubleEndedIterator + '_ {
-        self.entries.iter().map(|entry| self.resolve(entry))
+        (0..self.len()).map(|index| self.get(index))
     }
 
     /// Gives every record a new offset: `first` for the first one, then one more each.
@@ -186,33 +200,17 @@ impl RecordBlock {
     /// leaves the block as it was.
     #[inline]
     pub fn append(&mut self, offset: i64, timestamp: i64) -> RecordWriter<'_> {
-        let headers_start = self.headers.len() as u32;
         RecordWriter {
-            data_start: self.data.len(),
             entry: Entry {
                 offset,
                 timestamp,
                 key: Span::NULL,
                 value: Span::NULL,
-                headers_start,
-                headers_end: headers_start,
+                data_start: self.data.len() as u32,
+                headers_start: self.headers.len() as u32,
             },
             finished: false,
             block: self,
-        }
-    }
-
-    #[inline]
-    fn resolve<'a>(&'a self, entry: &Entry) -> RecordRef<'a> {
-        RecordRef {
-            offset: entry.offset,
-            timestamp: entry.timestamp,
-            key: entry.key.of(&self.data),
-            value: entry.value.of(&self.data),
-            headers: Headers {
-                data: &self.data,
-                entries: &self.headers[entry.headers_start as usize..entry.headers_end as usize],
-            },
         }
     }
 }
@@ -234,7 +232,6 @@ impl PartialEq for RecordBlock {
 /// last value.
 pub struct RecordWriter<'a> {
     block: &'a mut RecordBlock,
-    data_start: usize,
     entry: Entry,
     finished: bool,
 }
@@ -315,7 +312,6 @@ impl RecordWriter<'_> {
             self.block.data.len() < NULL as usize,
             "a record block holds less than 4 GiB"
         );
-        self.entry.headers_end = self.block.headers.len() as u32;
         self.block.entries.push(self.entry);
         self.finished = true;
     }
@@ -344,7 +340,7 @@ impl RecordWriter<'_> {
 impl Drop for RecordWriter<'_> {
     fn drop(&mut self) {
         if !self.finished {
-            self.block.data.truncate(self.data_start);
+            self.block.data.truncate(self.entry.data_start as usize);
             self.block.headers.truncate(self.entry.headers_start as usize);
         }
     }
@@ -540,6 +536,18 @@ mod tests {
         let mut copy = RecordBlock::new();
         block.iter().for_each(|record| copy.push(record));
         assert_eq!(block, copy);
+    }
+
+    #[test]
+    fn payload_of_a_range_is_that_of_its_records() {
+        let mut block = sample();
+        block.push(sample().get(0));
+        for start in 0..=block.len() {
+            for end in start..=block.len() {
+                let each: usize = (start..end).map(|index| block.get(index).payload_bytes()).sum();
+                assert_eq!(block.payload_bytes_of(start..end), each, "{start}..{end}");
+            }
+        }
     }
 
     #[test]

@@ -156,34 +156,26 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
     }
 
     fn records(&mut self, block: &Arc<B>, range: Range<usize>, batch_bytes: usize, steps: &mut Vec<Step<B>>) {
-        // The usual case without looking at each record: the whole block fits.
-        let whole = block.payload_bytes() + range.len() * RECORD_OVERHEAD;
-        if range.len() == block.len()
-            && self.bytes + whole <= batch_bytes
-            && self.offsets + range.len() as i64 <= MAX_BATCH_OFFSETS
-        {
-            self.bytes += whole;
-            self.offsets += range.len() as i64;
-            self.pieces.push(Piece::Records(Arc::clone(block), range));
-            return;
-        }
         let mut start = range.start;
-        for index in range.clone() {
-            let size = block.get(index).payload_bytes() + RECORD_OVERHEAD;
-            let full = self.bytes + size > batch_bytes || self.offsets == MAX_BATCH_OFFSETS;
-            if full && self.offsets > 0 {
-                if index > start {
-                    self.pieces.push(Piece::Records(Arc::clone(block), start..index));
-                }
-                self.close_batch(steps);
-                start = index;
+        while start < range.end {
+            let size = |end: usize| block.payload_bytes_of(start..end) + (end - start) * RECORD_OVERHEAD;
+            let room = batch_bytes.saturating_sub(self.bytes);
+            let most = usize::try_from(MAX_BATCH_OFFSETS - self.offsets).unwrap_or(0);
+            let most = range.end.min(start + most);
+            let mut end = partition_point(start + 1..most + 1, |end| size(end) <= room) - 1;
+            if end == start && self.offsets == 0 {
+                // A record that is larger than a batch should be has one of its own.
+                end += 1;
             }
-            self.bytes += size;
-            self.offsets += 1;
-        }
-        if start < range.end {
-            self.pieces
-                .push(Piece::Records(Arc::clone(block), start..range.end));
+            if end > start {
+                self.bytes += size(end);
+                self.offsets += (end - start) as i64;
+                self.pieces.push(Piece::Records(Arc::clone(block), start..end));
+            }
+            start = end;
+            if start < range.end {
+                self.close_batch(steps);
+            }
         }
     }
 
@@ -233,21 +225,28 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
 /// The index behind the last record of `block[range]` that follows the first one without a gap.
 pub(crate) fn end_of_run(block: &RecordBlock, range: Range<usize>) -> usize {
     let first = block.get(range.start).offset;
-    let contiguous = |index: usize| block.get(index).offset - first == (index - range.start) as i64;
-    if contiguous(range.end - 1) {
-        return range.end;
+    // Offsets ascend strictly, so "no gap up to here" holds for the first of them only.
+    partition_point(range.clone(), |index| {
+        block.get(index).offset - first == (index - range.start) as i64
+    })
+}
+
+/// The first of `range` for which `holds` is false, where it is true for all before and false for all behind; its end
+/// where it is true for all, which is seen at once.
+fn partition_point(range: Range<usize>, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (range.start, range.end);
+    if low < high && holds(high - 1) {
+        return high;
     }
-    // Offsets ascend strictly, so "no gap up to here" is monotonic and can be searched for.
-    let (mut low, mut high) = (range.start, range.end - 1);
-    while high - low > 1 {
+    while low < high {
         let middle = low + (high - low) / 2;
-        if contiguous(middle) {
-            low = middle
+        if holds(middle) {
+            low = middle + 1;
         } else {
-            high = middle
+            high = middle;
         }
     }
-    high
+    low
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use backup::stream::{CpuError, PartitionStream, StreamOptions, StreamStatistics};
+use backup::stream::{CpuJob, PartitionStream, StreamOptions, StreamStatistics};
 use kafka::batch::EncodedBatch;
 use record::TopicPartition;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use crate::begin::{Start, begin, log_range};
 use crate::compare::Tolerance;
@@ -164,17 +163,9 @@ async fn read_back(
 
 /// What the reader hands to the writer, in order.
 pub(crate) enum Encoded {
-    Batches(
-        JoinHandle<Result<Result<Vec<EncodedBatch>, Unencoded>, CpuError>>,
-        Vec<Piece>,
-    ),
-    Gap {
-        first: i64,
-        count: i64,
-    },
-    Roll {
-        offset: i64,
-    },
+    Batches(CpuJob<Result<Vec<EncodedBatch>, Unencoded>>, Vec<Piece>),
+    Gap { first: i64, count: i64 },
+    Roll { offset: i64 },
 }
 
 async fn read(
@@ -259,15 +250,8 @@ async fn send(
             Step::Gap { first, count } => Encoded::Gap { first, count },
             Step::Roll { offset } => Encoded::Roll { offset },
             Step::Batch(pieces) => {
-                let (encoding, work, cpu) = (
-                    Arc::clone(&task.encoding),
-                    pieces.clone(),
-                    shared.stream.cpu.clone(),
-                );
-                let job = tokio::spawn(async move {
-                    let encode = move || encoding.encode(&work);
-                    cpu.run_first(encode).await
-                });
+                let (encoding, work) = (Arc::clone(&task.encoding), pieces.clone());
+                let job = shared.stream.cpu.run_first(move || encoding.encode(&work));
                 Encoded::Batches(job, pieces)
             }
         };

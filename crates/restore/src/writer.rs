@@ -117,9 +117,7 @@ impl<'a> Writer<'a> {
                     let asked = Instant::now();
                     let batches = job.await;
                     clock.waited_for_encoding(asked);
-                    let batches = batches
-                        .map_err(|error| RestoreError::Internal(error.to_string()))?
-                        .map_err(|error| RestoreError::Internal(error.to_string()))?;
+                    let batches = batches.map_err(|error| RestoreError::Internal(error.to_string()))?;
                     self.encoded(batches, pieces).await?;
                     if self.is_rolling {
                         self.producer.flush().await?;
@@ -223,13 +221,7 @@ impl<'a> Writer<'a> {
                     digest.add_range(block, range.clone(), pending.target_end);
                 }
                 pending.records += range.len() as u64;
-                pending.payload_bytes += match range.len() == block.len() {
-                    true => block.payload_bytes() as u64,
-                    false => range
-                        .clone()
-                        .map(|index| block.get(index).payload_bytes() as u64)
-                        .sum(),
-                };
+                pending.payload_bytes += block.payload_bytes_of(range.clone()) as u64;
             }
             if let Piece::Filler { count, .. } = piece {
                 pending.empty += count.unsigned_abs();

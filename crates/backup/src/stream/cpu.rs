@@ -8,7 +8,9 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread;
 
 use tokio::sync::oneshot;
@@ -80,36 +82,22 @@ impl CpuPool {
         self.owner.threads
     }
 
-    /// Runs `job` on one of the threads and gives what it gives.
-    ///
-    /// The job runs even where the returned future is dropped before the end.
-    ///
-    /// # Errors
-    /// [`CpuError`] where the job panicked; the thread goes on.
-    pub async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CpuError> {
-        self.run_at(VecDeque::push_back, job).await
+    /// Queues `job` for one of the threads.
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> CpuJob<T> {
+        self.run_at(VecDeque::push_back, job)
     }
 
     /// The same before all jobs that wait: for what comes last in the pipeline. It sets memory free, and finds the records
     /// in the processor's caches still.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub async fn run_first<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CpuError> {
-        self.run_at(VecDeque::push_front, job).await
+    pub fn run_first<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> CpuJob<T> {
+        self.run_at(VecDeque::push_front, job)
     }
 
-    async fn run_at<T: Send + 'static>(
+    fn run_at<T: Send + 'static>(
         &self,
         push: fn(&mut VecDeque<Job>, Job),
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, CpuError> {
+    ) -> CpuJob<T> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move || {
             let result = catch_unwind(AssertUnwindSafe(job)).map_err(|panic| CpuError {
@@ -119,13 +107,30 @@ impl CpuPool {
             let _ = sender.send(result);
         });
         self.owner.queue.add(|jobs| push(jobs, job));
-        match receiver.await {
-            Ok(result) => result,
-            // Threads only end when every handle is gone, and `self` is one.
-            Err(_) => Err(CpuError {
-                message: "the thread pool has ended".to_owned(),
-            }),
-        }
+        CpuJob { receiver }
+    }
+}
+
+/// A job that is queued, or runs, or is done: a future of what it gives. It runs even where this is dropped.
+///
+/// The future's error is a [`CpuError`] where the job panicked; the thread goes on.
+#[derive(Debug)]
+pub struct CpuJob<T> {
+    receiver: oneshot::Receiver<Result<T, CpuError>>,
+}
+
+impl<T> Future for CpuJob<T> {
+    type Output = Result<T, CpuError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(context).map(|received| {
+            // The threads end behind the last job, so there always is a result.
+            received.unwrap_or_else(|_| {
+                Err(CpuError {
+                    message: "the thread pool has ended".to_owned(),
+                })
+            })
+        })
     }
 }
 
@@ -222,7 +227,7 @@ mod tests {
     async fn what_goes_first_passes_what_waits() {
         let pool = CpuPool::new(1).unwrap();
         let (begin, begun) = std::sync::mpsc::channel::<()>();
-        // The one thread is busy until all three wait; each future queues its job when it is first asked.
+        // The one thread is busy until all three wait.
         let order = Arc::new(Mutex::new(Vec::new()));
         let note = |name| {
             let order = order.clone();

@@ -41,7 +41,7 @@ pub use block::StreamBlock;
 pub use budget::{Charge, DEFAULT_MEMORY, LEAST_MEMORY, MemoryBudget};
 pub use busy::{BusyTimes, StageClock};
 pub use chosen::ChosenRecords;
-pub use cpu::{CpuError, CpuPool};
+pub use cpu::{CpuError, CpuJob, CpuPool};
 pub use error::{Conflict, ConflictingRecord, StreamError, StreamErrorKind};
 pub use merge::PartitionStream;
 pub use options::{DEFAULT_BLOCK_BYTES, OnBadRecord, OnConflict, RejectSink, RejectedRecord, StreamOptions};

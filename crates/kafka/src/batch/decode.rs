@@ -3,6 +3,7 @@ use std::io::Read;
 use bytes::{Buf, Bytes};
 use record::RecordBlock;
 
+use super::crc::crc32c;
 use super::header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START};
 use super::varint;
 use super::{DecodeError, HIDDEN_DELTA, decompress};
@@ -74,7 +75,7 @@ impl RawBatch {
 
     /// Compares the checksum.
     pub fn check_crc(&self) -> Result<(), DecodeError> {
-        let actual = crc32c::crc32c(&self.bytes[CRC_START..]);
+        let actual = crc32c(&self.bytes[CRC_START..]);
         if actual == self.header.crc {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 use record::RecordRef;
 
 use super::compress::Compressor;
+use super::crc::crc32c;
 use super::encoded::{EncodedBatch, ProducerStamp};
 use super::header::{BATCH_HEADER_BYTES, BatchHeader};
 use super::{BufferPool, Compression, EncodeError, HIDDEN_DELTA, varint};
@@ -226,7 +227,7 @@ impl BatchEncoder {
             None => 0,
         };
         self.expected = records.len() + records.len() / 16 + piece;
-        let records_crc = crc32c::crc32c(&records);
+        let records_crc = crc32c(&records);
         let batch = EncodedBatch {
             fields: BatchHeader {
                 base_offset: 0,

@@ -2,7 +2,7 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
-use super::crc::combine;
+use super::crc::{combine, crc32c};
 use super::header::{BATCH_HEADER_BYTES, BatchHeader, CRC_START};
 use super::{BatchRecords, DecodeError};
 
@@ -108,7 +108,7 @@ impl EncodedBatch {
         let mut fields = self.fields;
         fields.size = self.encoded_bytes();
         let mut bytes = fields.write();
-        let head = crc32c::crc32c(&bytes[CRC_START..]);
+        let head = crc32c(&bytes[CRC_START..]);
         let crc = combine(head, self.records_crc, self.records.len());
         bytes[CRC_START - 4..CRC_START].copy_from_slice(&crc.to_be_bytes());
         bytes

@@ -14,8 +14,8 @@ use crate::error::RestoreError;
 const WHOLE_BYTES: u64 = 1 << 20;
 /// Objects that are looked at otherwise.
 const OBJECTS: usize = 5;
-/// Payload that is looked at in each of them.
-const PAYLOAD_BYTES: u64 = 1 << 20;
+/// Payload that is looked at in each of them, at least.
+const PAYLOAD_BYTES: u64 = 128 << 10;
 /// Payload up to which one object is read whole, where offsets are missing.
 const DENSITY_BYTES: u64 = 64 << 20;
 
@@ -200,6 +200,9 @@ async fn look(
     let mut options = options.clone();
     // What is rejected is written down by the restore itself.
     options.rejected = None;
+    // Blocks hold the bookkeeping of their records, too: so one is enough, and not much more than that is decoded.
+    let most = usize::try_from(2 * limit).unwrap_or(usize::MAX);
+    options.block_bytes = options.block_bytes.min(most);
     let mut stream = PartitionStream::new(context, source.clone(), Arc::clone(objects), options);
     loop {
         let block = match stream.next().await {
