@@ -7,7 +7,7 @@
 
 use memchr::memchr_iter;
 
-use super::csv_fields::{name, number};
+use super::csv::fields::{name, number};
 use super::{Field, Interpretation};
 
 /// How far a guess can be believed.

@@ -4,15 +4,9 @@
 
 mod avro;
 mod csv;
-mod csv_fields;
-mod csv_quick;
-mod csv_raw;
 pub mod guess;
 mod instant;
 mod json;
-mod json_record;
-mod json_scan;
-mod json_text;
 mod notes;
 mod object;
 mod parquet;

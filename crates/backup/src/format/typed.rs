@@ -154,7 +154,7 @@ pub(super) fn shape<'a>(name: &str, columns: impl Iterator<Item = &'a str>, deco
                 Field::Headers,
             ]
             .into_iter()
-            .find(|field| super::csv_fields::name(*field) == column)
+            .find(|field| super::csv::fields::name(*field) == column)
         })
         .collect();
     match fields {

@@ -4,7 +4,7 @@ use record::{NO_TIMESTAMP, RecordBlock, RecordWriter};
 
 use super::datum::{Bad, Cursor, Limits, Written, write};
 use super::schema::{Node, NodeId, Schema};
-use crate::format::csv_fields::{MAX_HEADERS, name};
+use crate::format::csv::fields::{MAX_HEADERS, name};
 use crate::format::typed::{Shape, shape};
 use crate::format::{Decoding, Field, Interpretation, Notes};
 

@@ -8,7 +8,7 @@ use record::{NO_TIMESTAMP, RecordBlock, RecordWriter};
 
 use super::value::{Hint, field_hint, range_of, values_hint, write, write_row};
 use crate::format::avro::schema::{Node, Schema};
-use crate::format::csv_fields::{MAX_HEADERS, name};
+use crate::format::csv::fields::{MAX_HEADERS, name};
 use crate::format::typed::{Shape, shape};
 use crate::format::{Decoding, Field, Interpretation, Notes, is_full};
 

@@ -7,12 +7,16 @@
 //! whole records) and a final newline at the end of jsonl (told in [`Notes::final_newline`]).
 //! Source: `JsonOutputStreamWriter` in Aiven's commons.
 
+mod row;
+mod scan;
+mod text;
+
 use memchr::memchr;
 use record::{NO_TIMESTAMP, RecordBlock};
+use row::{Envelope, Headers, Interpretations, Reader, Refused, envelope, not_null};
 use serde_json::value::RawValue;
 
 use super::guess::{self, InterpretationGuess};
-use super::json_record::{Envelope, Headers, Interpretations, Reader, Refused, envelope, not_null};
 use super::{DecodeError, Decoding, Field, FormatDecoder, Interpretation, Notes, ObjectHints, Skip, is_full};
 
 /// How much of a file is looked at where the interpretation of its fields must be guessed.

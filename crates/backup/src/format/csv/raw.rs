@@ -8,8 +8,8 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use super::Field;
-use super::csv_fields::{Bad, number};
+use super::fields::{Bad, number};
+use crate::format::Field;
 
 /// Where a record's fields are.
 pub(super) enum Split {
@@ -92,7 +92,7 @@ fn none(columns: &[Field], end: bool) -> Split {
         at: 0,
         reason: format!(
             "from here on nothing can be taken apart into the fields {} (values unencoded)",
-            super::csv_fields::names(columns)
+            super::fields::names(columns)
         ),
         cut: end,
     })

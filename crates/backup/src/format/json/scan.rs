@@ -2,13 +2,13 @@
 //!
 //! Takes only what Java's writer makes of records whose key and value are strings, numbers or null: no blanks,
 //! no name twice, no unknown name. For every other line it gives nothing, and the line goes to
-//! [`super::json_record::envelope`], which is slower, takes all of JSON and says what is wrong. What this
+//! [`super::row::envelope`], which is slower, takes all of JSON and says what is wrong. What this
 //! takes, that takes too, with the same result; a property test holds the two together.
 
 use memchr::memchr2;
 
-use super::Field;
-use super::json_record::Envelope;
+use super::row::Envelope;
+use crate::format::Field;
 
 /// The spans of a header's name (inside its quotes) and of its value (as JSON text) in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Scan<'_> {
                 name,
                 value: (value, self.at),
             });
-            if headers.len() > super::csv_fields::MAX_HEADERS {
+            if headers.len() > crate::format::csv::fields::MAX_HEADERS {
                 return None;
             }
             self.expect(b'}')?;
@@ -177,7 +177,7 @@ impl Scan<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::json_record;
+    use super::super::row;
     use super::*;
 
     /// What both ways find, in one form.
@@ -197,11 +197,11 @@ mod tests {
         let Some(quick) = envelope(line, &mut spans) else {
             return Ok(false);
         };
-        let slow = json_record::envelope(line).map_err(|refused| TestCaseError::fail(refused.reason))?;
+        let slow = row::envelope(line).map_err(|refused| TestCaseError::fail(refused.reason))?;
         prop_assert_eq!(found(&quick), found(&slow));
         let mut slow_spans = Vec::new();
-        if let Some(raw) = json_record::not_null(slow.headers) {
-            json_record::header_spans(line, raw, &mut slow_spans)
+        if let Some(raw) = row::not_null(slow.headers) {
+            row::header_spans(line, raw, &mut slow_spans)
                 .map_err(|refused| TestCaseError::fail(refused.reason))?;
         }
         prop_assert_eq!(spans, slow_spans);

@@ -1,7 +1,7 @@
 //! One JSON value -> one record: the envelope of Aiven's json and jsonl formats, or a bare field.
 //!
 //! The text is walked once by `serde_json`, which finds the spans of the fields without copying; what is in
-//! them becomes bytes in [`super::json_text`]. The order of the fields means nothing (Java writes them in hash
+//! them becomes bytes in [`super::text`]. The order of the fields means nothing (Java writes them in hash
 //! order). A name that comes twice counts with its last value, as in Jackson, and is counted. An unknown name
 //! is an error: it means that the object is not an envelope.
 
@@ -12,10 +12,10 @@ use record::{NO_TIMESTAMP, RecordWriter};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::csv_fields::{MAX_HEADERS, name, number};
-use super::json_scan::{self, HeaderSpans};
-use super::json_text::{describe, string_inside, unescape, write};
-use super::{Field, Interpretation, Notes, instant};
+use super::scan::{self, HeaderSpans};
+use super::text::{describe, string_inside, unescape, write};
+use crate::format::csv::fields::{MAX_HEADERS, name, number};
+use crate::format::{Field, Interpretation, Notes, instant};
 
 /// How the parts of a record become bytes.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +135,7 @@ impl Reader {
     /// Finds the fields of a line, and the spans of its headers.
     fn fields<'a>(&mut self, line: &'a str, headers: &mut Vec<HeaderSpans>) -> Result<Envelope<'a>, Refused> {
         if self.bare.is_none()
-            && let Some(fields) = json_scan::envelope(line, headers)
+            && let Some(fields) = scan::envelope(line, headers)
         {
             return Ok(fields);
         }

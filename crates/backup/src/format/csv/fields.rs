@@ -3,22 +3,22 @@
 use memchr::memchr;
 use record::RecordWriter;
 
-use super::{Field, base64_error};
+use crate::format::{Field, base64_error};
 
 /// The most headers that one record may have; no broker's message limit leaves room for more.
-pub(super) const MAX_HEADERS: usize = 1 << 18;
+pub(in crate::format) const MAX_HEADERS: usize = 1 << 18;
 
 /// A field that could not be decoded.
-pub(super) struct Bad {
+pub(in crate::format) struct Bad {
     /// Where, in bytes from the start of the record.
-    pub(super) at: usize,
-    pub(super) reason: String,
+    pub(in crate::format) at: usize,
+    pub(in crate::format) reason: String,
     /// True where more bytes behind the end could have made it right.
-    pub(super) cut: bool,
+    pub(in crate::format) cut: bool,
 }
 
 impl Bad {
-    pub(super) fn at(at: usize, reason: impl Into<String>) -> Self {
+    pub(in crate::format) fn at(at: usize, reason: impl Into<String>) -> Self {
         Self {
             at,
             reason: reason.into(),
@@ -29,13 +29,13 @@ impl Bad {
 
 /// Appends the bytes behind `text` (standard alphabet, padded, nothing else in between) to `buffer`.
 #[inline]
-pub(super) fn decode_base64(text: &[u8], buffer: &mut Vec<u8>) -> Result<(), ()> {
+pub(in crate::format) fn decode_base64(text: &[u8], buffer: &mut Vec<u8>) -> Result<(), ()> {
     // Ahead of the decoder's own exact reservation, so that a growing buffer doubles.
     buffer.reserve(text.len() / 4 * 3);
     base64_simd::STANDARD.decode_append(text, buffer).map_err(drop)
 }
 
-pub(super) fn base64_bad(what: &str, field: &[u8], start: usize, at_end: bool) -> Bad {
+pub(in crate::format) fn base64_bad(what: &str, field: &[u8], start: usize, at_end: bool) -> Bad {
     let (at, reason) = base64_error(field);
     Bad {
         at: start + at,
@@ -45,7 +45,7 @@ pub(super) fn base64_bad(what: &str, field: &[u8], start: usize, at_end: bool) -
     }
 }
 
-pub(super) fn number_bad(what: &str, field: &[u8], at_end: bool) -> Bad {
+pub(in crate::format) fn number_bad(what: &str, field: &[u8], at_end: bool) -> Bad {
     let shown = field[..field.len().min(40)].escape_ascii();
     let cut = at_end && (field.is_empty() || field == b"-" || b"null".starts_with(field));
     Bad {
@@ -61,7 +61,7 @@ pub(super) fn number_bad(what: &str, field: &[u8], at_end: bool) -> Bad {
 
 /// A decimal 64-bit number with an optional minus sign and nothing else around it.
 #[inline]
-pub(super) fn number(text: &[u8]) -> Option<i64> {
+pub(in crate::format) fn number(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -85,7 +85,11 @@ pub(super) fn number(text: &[u8]) -> Option<i64> {
 }
 
 /// `base64(name):base64(value);` for each header.
-pub(super) fn headers(field: &[u8], at_end: bool, writer: &mut RecordWriter<'_>) -> Result<(), Bad> {
+pub(in crate::format) fn headers(
+    field: &[u8],
+    at_end: bool,
+    writer: &mut RecordWriter<'_>,
+) -> Result<(), Bad> {
     let mut start = 0;
     let mut count = 0;
     while start < field.len() {
@@ -133,7 +137,7 @@ pub(super) fn headers(field: &[u8], at_end: bool, writer: &mut RecordWriter<'_>)
 }
 
 /// The connector's word for a field.
-pub(super) fn name(field: Field) -> &'static str {
+pub(in crate::format) fn name(field: Field) -> &'static str {
     match field {
         Field::Key => "key",
         Field::Value => "value",
@@ -143,7 +147,7 @@ pub(super) fn name(field: Field) -> &'static str {
     }
 }
 
-pub(super) fn names(fields: &[Field]) -> String {
+pub(in crate::format) fn names(fields: &[Field]) -> String {
     fields
         .iter()
         .map(|field| name(*field))

@@ -5,8 +5,8 @@
 
 use memchr::memchr;
 
-use super::csv_fields::decode_base64;
-use super::{Interpretation, base64_error};
+use crate::format::csv::fields::decode_base64;
+use crate::format::{Interpretation, base64_error};
 
 /// The inside of a JSON string, or nothing where `raw` is another value.
 pub(super) fn string_inside(raw: &str) -> Option<&str> {

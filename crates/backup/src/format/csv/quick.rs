@@ -1,15 +1,15 @@
 //! The quick way through a record of csv: nothing is explained, and no error is made.
 //!
 //! Takes whole records as sinks write them nearly always, with every field in its place and a separator behind the last
-//! one. For every other record it gives nothing, and the record goes to [`super::csv`], which is slower, takes all that
+//! one. For every other record it gives nothing, and the record goes to [`super`], which is slower, takes all that
 //! may be and says what is wrong. What this takes, that takes too, with the same result; a property test holds the two
 //! together.
 
 use memchr::memchr2;
 use record::RecordWriter;
 
-use super::csv_fields::{decode_base64, headers};
-use super::{EmptyField, Field};
+use super::fields::{decode_base64, headers};
+use crate::format::{EmptyField, Field};
 
 /// What the quick way found beside the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,8 +154,8 @@ mod tests {
     use proptest::prelude::*;
     use record::RecordBlock;
 
-    use super::super::{CsvDecoder, Decoding, FormatDecoder, ObjectHints};
     use super::*;
+    use crate::format::{CsvDecoder, Decoding, FormatDecoder, ObjectHints};
 
     /// Decodes all of `text` with and without the quick way, which must come to the same.
     fn compare(fields: &[Field], empty: EmptyField, text: &[u8]) -> Result<(), TestCaseError> {
