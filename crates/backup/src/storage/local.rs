@@ -158,8 +158,8 @@ impl LocalStore {
         )
     }
 
-    /// The next bytes of a file, `left` or as many as `chunk` has room for; at its last byte the file is looked at
-    /// again: where it was written to meanwhile, what was read may be of two kinds.
+    /// The next bytes of a file in place of those of `chunk`, which has at most the `left` ones that are to come; at the
+    /// last byte the file is looked at again: where it was written to meanwhile, what was read may be of two kinds.
     fn read_chunk(
         &self,
         meta: &ObjectMeta,
@@ -168,9 +168,17 @@ impl LocalStore {
         mut chunk: Vec<u8>,
     ) -> Result<Vec<u8>, StorageError> {
         let error = |error: io::Error| self.error("read", &meta.key, &error);
-        file.take(left.min(chunk.capacity() as u64))
-            .read_to_end(&mut chunk)
-            .map_err(error)?;
+        // Not `read_to_end`, which begins with small pieces and doubles them.
+        let mut filled = 0;
+        while filled < chunk.len() {
+            match file.read(&mut chunk[filled..]) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
+                Err(other) => return Err(error(other)),
+            }
+        }
+        chunk.truncate(filled);
         let ended = chunk.len() as u64 == left;
         if chunk.is_empty() || ended {
             let now = self::meta(meta.key.clone(), &file.metadata().map_err(error)?);
@@ -183,7 +191,7 @@ impl LocalStore {
 
     /// The next bytes of a file as a body's chunk.
     fn body_chunk(&self, meta: &ObjectMeta, file: &mut File, left: u64) -> Result<Bytes, StorageError> {
-        let chunk = Vec::with_capacity(left.min(CHUNK) as usize);
+        let chunk = vec![0; left.min(CHUNK) as usize];
         self.read_chunk(meta, file, left, chunk).map(Bytes::from)
     }
 

@@ -152,9 +152,10 @@ fn estimate(partition: &PartitionPlan) -> [String; 4] {
         return ["", "", "", ""].map(str::to_owned);
     };
     let about = if survey.is_complete { "" } else { "~" };
+    let some = if survey.is_open_ended { ">" } else { about };
     let before = survey.first_offset.unwrap_or(0).unsigned_abs();
     [
-        format!("{about}{}", count(survey.records)),
+        format!("{some}{}", count(survey.records)),
         format!("{about}{}", count(before.saturating_add(survey.missing_offsets))),
         duration(Duration::from_secs_f64(cost.seconds.clamp(0.0, 1e9))),
         bytes(cost.disk_bytes),

@@ -53,12 +53,12 @@ pub(crate) async fn decide(job: &Job, cluster: &Cluster, plan: &mut RestorePlan)
         }
         let topic = &plan.topics[index];
         let about = metadata.iter().find(|found| found.name == topic.target);
-        let mut surveys = surveys(job, &context, plan, topic).await?;
-        warn_of_damage(&surveys, &mut findings);
         let compacted = is_compacted(cluster, topic).await;
         // The log cleaner would turn hidden records at the end of a log into a reason to complain.
         let hides = job.target.hidden_records && !compacted;
         let stepping = gaps::probe(cluster, &topic.target, hides).await?;
+        let mut surveys = surveys(job, &context, plan, topic, stepping).await?;
+        warn_of_damage(&surveys, &mut findings);
         let method = if compacted { GapMethod::Cleaner } else { stepping };
         let begun = begun(job, cluster, &context, plan, topic, &surveys).await?;
         let existing = topic
@@ -107,6 +107,7 @@ async fn surveys(
     context: &StreamContext,
     plan: &RestorePlan,
     topic: &TopicPlan,
+    stepping: GapMethod,
 ) -> Result<BTreeMap<i32, Survey>, RestoreError> {
     let options = stream_options(job, &topic.content.decoding);
     let mut surveys = BTreeMap::new();
@@ -116,7 +117,10 @@ async fn surveys(
             async move {
                 let objects = plan.objects(&topic.source, number)?;
                 let source = TopicPartition::new(topic.source.as_str(), number);
-                Ok::<_, RestoreError>((number, survey(context, &source, &objects, options).await?))
+                // Where nothing can be done about offsets without records, it matters whether there are any at the end.
+                let to_the_end = partition.log_end.is_some() && stepping == GapMethod::None;
+                let survey = survey(context, &source, &objects, options, to_the_end).await?;
+                Ok::<_, RestoreError>((number, survey))
             }
         })
         .buffer_unordered(SIDE_BY_SIDE);

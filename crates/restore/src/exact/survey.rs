@@ -44,6 +44,9 @@ pub struct Survey {
     pub last_time: Option<i64>,
     /// True where every record was seen.
     pub is_complete: bool,
+    /// True where nothing tells how much there is behind what was seen: in the one object of a partition, a large one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_open_ended: bool,
     /// What is wrong with an object that was looked at, in words: the restore of the partition will stop there. What lies
     /// behind was not seen.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,12 +76,14 @@ pub(crate) fn is_damage(error: &StreamError) -> bool {
 ///
 /// Each chosen object is read alone, so that looking costs the same however many objects there are. Where objects
 /// interleave, an offset that one lacks may stand in another: what one whole object holds for its size then tells how
-/// many records there are in all.
+/// many records there are in all. With `to_the_end` the last object is read to its end, so that `end_offset` is true and
+/// no estimate.
 pub(crate) async fn survey(
     context: &StreamContext,
     source: &TopicPartition,
     objects: &Arc<PartitionObjects>,
     options: &StreamOptions,
+    to_the_end: bool,
 ) -> Result<Survey, RestoreError> {
     let count = objects.len();
     let whole = objects.bytes() <= WHOLE_BYTES
@@ -103,16 +108,14 @@ pub(crate) async fn survey(
         let next = (index + 1..count)
             .filter_map(|later| objects.start_offset(later))
             .find(|later| *later > start);
+        let is_last = index + 1 == count;
+        let limit = if is_last && to_the_end {
+            u64::MAX
+        } else {
+            PAYLOAD_BYTES
+        };
         let mut part = Survey::default();
-        let ended = look(
-            context,
-            source,
-            &alone(objects, index),
-            options,
-            &mut part,
-            PAYLOAD_BYTES,
-        )
-        .await?;
+        let ended = look(context, source, &alone(objects, index), options, &mut part, limit).await?;
         all &= ended;
         if let (Some(first), Some(end)) = (part.first_offset, part.end_offset) {
             // Up to the next object: what is missing between the two counts as well.
@@ -121,6 +124,10 @@ pub(crate) async fn survey(
             seen_offsets += (end_of_window - first).unsigned_abs();
         }
         survey.merge(part);
+        if is_last && !ended && survey.damage.is_none() {
+            survey.end_offset = survey.end_offset.max(likely_end(objects));
+            survey.is_open_ended = count == 1;
+        }
     }
     // From what was seen to all of it.
     let span = match (survey.first_offset, survey.end_offset) {
@@ -156,6 +163,15 @@ pub(crate) async fn survey(
     }
     survey.is_complete = all && count <= OBJECTS && survey.missing_offsets == 0;
     Ok(survey)
+}
+
+/// The offset behind the last object, where it has as many for its size as those before it; none where it is alone.
+fn likely_end(objects: &PartitionObjects) -> Option<i64> {
+    let last = objects.len().checked_sub(1)?;
+    let (first, start) = (objects.start_offset(0)?, objects.start_offset(last)?);
+    let size = objects.size(last);
+    let offsets = part_of((start - first).unsigned_abs(), size, objects.bytes() - size);
+    (last > 0).then(|| start.saturating_add_unsigned(offsets))
 }
 
 /// One of the objects, as if it were the only one.
@@ -201,7 +217,7 @@ async fn look(
     // What is rejected is written down by the restore itself.
     options.rejected = None;
     // Blocks hold the bookkeeping of their records, too: so one is enough, and not much more than that is decoded.
-    let most = usize::try_from(2 * limit).unwrap_or(usize::MAX);
+    let most = usize::try_from(limit.saturating_mul(2)).unwrap_or(usize::MAX);
     options.block_bytes = options.block_bytes.min(most);
     let mut stream = PartitionStream::new(context, source.clone(), Arc::clone(objects), options);
     loop {
@@ -250,6 +266,10 @@ mod tests {
 
     /// Surveys objects of csv lines, one for each list of offsets; the values do not compress.
     async fn surveyed(lists: &[Vec<i64>]) -> Survey {
+        surveyed_with(lists, false).await
+    }
+
+    async fn surveyed_with(lists: &[Vec<i64>], to_the_end: bool) -> Survey {
         let value = "QUFB".repeat(50);
         let store = MemoryStore::new();
         let mut listed = Vec::new();
@@ -272,7 +292,8 @@ mod tests {
             fields: Some(vec![Field::Value, Field::Offset]),
             ..Decoding::default()
         }));
-        survey(&context, &TopicPartition::new("t", 0), &objects, &options)
+        let source = TopicPartition::new("t", 0);
+        survey(&context, &source, &objects, &options, to_the_end)
             .await
             .unwrap()
     }
@@ -293,7 +314,31 @@ mod tests {
         let survey = surveyed(&lists).await;
         assert!(!survey.is_complete);
         assert_eq!((survey.missing_offsets, survey.gaps), (0, 0));
-        assert!((80_000..=90_000).contains(&survey.records), "{survey:?}");
+        assert!((89_000..=91_000).contains(&survey.records), "{survey:?}");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_estimated_or_read_where_it_is_asked_for() {
+        let mut lists: Vec<Vec<i64>> = (0..9)
+            .map(|object| (object * 10_000..(object + 1) * 10_000).collect())
+            .collect();
+        // Denser than it looks: the second half of the last object has every other offset only.
+        lists[8].retain(|offset| *offset < 85_000 || offset % 2 == 0);
+        let estimated = surveyed(&lists).await.end_offset.unwrap();
+        assert!((85_000..90_000).contains(&estimated), "{estimated}");
+        assert_eq!(surveyed_with(&lists, true).await.end_offset, Some(89_999));
+    }
+
+    #[tokio::test]
+    async fn of_one_large_object_the_end_is_not_known() {
+        let lists = [(0..50_000).collect::<Vec<i64>>()];
+        let survey = surveyed(&lists).await;
+        assert!(survey.is_open_ended && survey.records < 10_000, "{survey:?}");
+        let survey = surveyed_with(&lists, true).await;
+        assert!(
+            survey.is_complete && !survey.is_open_ended && survey.records == 50_000,
+            "{survey:?}"
+        );
     }
 
     #[tokio::test]

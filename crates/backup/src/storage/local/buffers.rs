@@ -24,16 +24,23 @@ impl Buffers {
         }
     }
 
-    /// An empty buffer for `length` bytes. Only full-sized ones are used again: a smaller piece of data must not hold on
-    /// to more memory than it has bytes.
+    /// A buffer of `length` bytes, whatever they are. Only full-sized ones are used again: a smaller piece of data must not
+    /// hold on to more memory than it has bytes.
     pub(super) fn take(&self, length: usize) -> Vec<u8> {
         if length != self.size {
-            return Vec::with_capacity(length);
+            return vec![0; length];
         }
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let buffer = free.pop();
         drop(free);
-        buffer.unwrap_or_else(|| Vec::with_capacity(length))
+        match buffer {
+            Some(mut buffer) => {
+                // Only what was cut off has to be filled.
+                buffer.resize(length, 0);
+                buffer
+            }
+            None => vec![0; length],
+        }
     }
 
     /// Gives a buffer out as shared bytes; it comes back when the last of them is dropped.
@@ -64,9 +71,7 @@ impl Drop for Lent {
     fn drop(&mut self) {
         let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.clear();
-            free.push(buffer);
+            free.push(std::mem::take(&mut self.buffer));
         }
     }
 }
@@ -79,7 +84,8 @@ mod tests {
     fn a_full_sized_buffer_comes_back_and_others_do_not() {
         let buffers = Buffers::new(100);
         let mut buffer = buffers.take(100);
-        buffer.extend_from_slice(&[7; 60]);
+        buffer.truncate(60);
+        buffer.fill(7);
         let address = buffer.as_ptr();
         let bytes = buffers.share(buffer);
         let part = bytes.slice(10..20);
@@ -89,7 +95,7 @@ mod tests {
         assert_eq!(part[..], [7; 10]);
         drop(part);
         let again = buffers.take(100);
-        assert!(again.is_empty() && again.as_ptr() == address);
+        assert!(again.len() == 100 && again.as_ptr() == address);
         drop(buffers.share(buffers.take(99)));
         assert!(buffers.free.lock().unwrap().is_empty());
     }
