@@ -36,7 +36,7 @@ pub enum Comparison {
     Sink,
     /// The program from a store that takes 50 ms for each request.
     Latency,
-    /// The program into a sink that takes 20 ms for each request.
+    /// The program into a sink that answers 20 ms late, or takes 50 MB/s from each connection.
     Delays,
     /// Instructions per record of decoding and encoding, from every form.
     Instructions,

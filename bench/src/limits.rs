@@ -1,4 +1,5 @@
-//! The program alone against an ideal outside world: brokers that acknowledge at once, or late; a store that is far away.
+//! The program alone against an ideal outside world: brokers that acknowledge at once, or late, or over narrow
+//! connections; a store that is far away.
 
 use anyhow::{Result, ensure};
 use kafka::batch::Compression;
@@ -17,6 +18,9 @@ const STORE_LATENCY: u64 = 50;
 
 /// How late a far broker answers, in milliseconds.
 const SINK_DELAY: u64 = 20;
+
+/// What a narrow connection carries, in megabytes per second.
+const NARROW: u64 = 50;
 
 /// One run of the program into a sink.
 struct Run {
@@ -37,16 +41,21 @@ fn cores() -> f64 {
     std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
 }
 
-fn sink_server(dataset: &Dataset, delay: &[String]) -> Result<Server> {
+fn sink_server(dataset: &Dataset, behaviour: &[String]) -> Result<Server> {
     let mut arguments = vec!["--partitions".to_owned(), dataset.partitions().to_string()];
-    arguments.extend_from_slice(delay);
+    arguments.extend_from_slice(behaviour);
     Server::start("sink", &arguments)
 }
 
 /// Runs the program once, from the local disk into a sink of its own.
-fn into_sink(settings: &Settings, dataset: &Dataset, codec: Compression, delay: &[String]) -> Result<Run> {
+fn into_sink(
+    settings: &Settings,
+    dataset: &Dataset,
+    codec: Compression,
+    behaviour: &[String],
+) -> Result<Run> {
     let folder = generate::ensure(dataset, &settings.data)?;
-    let sink = sink_server(dataset, delay)?;
+    let sink = sink_server(dataset, behaviour)?;
     let bootstrap = format!("127.0.0.1:{}", sink.port);
     let (client, _) = measure::child(&mut program(settings, dataset, folder, &bootstrap, codec))?;
     let sink_cpu = sink.cpu()?;
@@ -123,37 +132,40 @@ pub fn sink(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// The program into a sink whose answers come late: by a network's time, and by that of followers.
+/// The program into a sink whose answers come late: by a network's time, and by that of followers; and into one that
+/// takes only so much from each connection.
 ///
 /// # Errors
 ///
 /// As [`sink`].
 pub fn delays(settings: &Settings) -> Result<()> {
     say(&format!(
-        "\n### into a sink that answers {SINK_DELAY} ms late\n\n\
-         | data | late | wall s | between first and last batch s | MB/s of batches | MB in a request | connections |\n\
+        "\n### into a sink that answers {SINK_DELAY} ms late, or takes {NARROW} MB/s from a connection\n\n\
+         | data | sink | wall s | between first and last batch s | MB/s of batches | MB in a request | connections |\n\
          |---|---|---|---|---|---|---|"
     ));
     for shape in [Shape::Small, Shape::Single] {
         let dataset = dataset(settings, shape, Form::CsvGzip);
-        for kind in ["", "--latency", "--service"] {
-            let delay = match kind {
-                "" => Vec::new(),
-                kind => vec![kind.to_owned(), SINK_DELAY.to_string()],
-            };
+        for (name, behaviour) in [
+            ("at once", None),
+            ("late on the way", Some(("--latency", SINK_DELAY))),
+            (
+                "late, one request after the other",
+                Some(("--service", SINK_DELAY)),
+            ),
+            ("narrow connections", Some(("--bandwidth", NARROW))),
+        ] {
+            let behaviour = behaviour.map(|(option, value)| [option.to_owned(), value.to_string()]);
+            let behaviour = behaviour.map(Vec::from).unwrap_or_default();
             let runs = (0..settings.rounds)
-                .map(|_| into_sink(settings, &dataset, Compression::None, &delay))
+                .map(|_| into_sink(settings, &dataset, Compression::None, &behaviour))
                 .collect::<Result<_>>()?;
             let run = middle(runs, |run| run.client.wall)?;
             let megabytes = run.taken.bytes as f64 / 1e6;
             say(&format!(
                 "| {} | {} | {:.2} | {:.2} | {:.0} | {:.2} | {} |",
                 dataset.name(),
-                match kind {
-                    "" => "not at all",
-                    "--latency" => "on the way",
-                    _ => "one request after the other",
-                },
+                name,
                 run.client.wall,
                 run.taken.seconds,
                 megabytes / run.taken.seconds,

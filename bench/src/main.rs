@@ -99,6 +99,9 @@ enum Child {
         /// The same, one request after the other.
         #[arg(long, default_value_t = 0)]
         service: u64,
+        /// Megabytes per second that a connection carries.
+        #[arg(long)]
+        bandwidth: Option<u64>,
     },
     /// Be an object store.
     Store {
@@ -173,11 +176,13 @@ fn participate(child: Child) -> Result<String> {
             partitions,
             latency,
             service,
+            bandwidth,
         } => {
             let behaviour = sink::Behaviour {
                 partitions,
                 latency: Duration::from_millis(latency),
                 service: Duration::from_millis(service),
+                bandwidth: bandwidth.map(|megabytes| megabytes.max(1) * 1_000_000),
             };
             return Ok(serde_json::to_string(&sink::serve(behaviour, announce)?)?);
         }

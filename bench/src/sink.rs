@@ -4,7 +4,8 @@
 //! What a real broker does with a batch costs about as much as making one, so that on a small machine it is the limit;
 //! against the sink the program's own is seen. Requests of one connection are handled one after the other, as brokers do.
 //! Two delays stand for a real network and for real followers: `latency` passes between a request's arrival and its
-//! answer while the next requests are taken, `service` before the next request is taken.
+//! answer while the next requests are taken, `service` before the next request is taken. A `bandwidth` stands for a
+//! network that carries only so much on one connection.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -39,6 +40,8 @@ pub struct Behaviour {
     pub latency: Duration,
     /// The same, while the connection's next request has to wait: followers that must confirm.
     pub service: Duration,
+    /// Bytes of batches that are taken off one connection in a second, where that is bounded.
+    pub bandwidth: Option<u64>,
 }
 
 /// What a sink has taken.
@@ -120,10 +123,13 @@ impl Sink {
             thread::spawn(move || answer_late(&due, output));
         }
         let mut produced = false;
+        // When the bandwidth has let through what was taken so far.
+        let mut through = Instant::now();
         let mut input = BufReader::with_capacity(READ_BYTES, stream);
         loop {
             let mut length = [0; 4];
             input.read_exact(&mut length)?;
+            let arrived = Instant::now();
             let length = usize::try_from(i32::from_be_bytes(length))?;
             let mut request = (&mut input).take(length as u64);
             let mut head = [0; 8];
@@ -141,6 +147,11 @@ impl Sink {
                 }
                 answer_header(&mut answer, key, version, correlation)?;
                 self.produce(&batches).encode(&mut answer, version)?;
+                if let Some(bandwidth) = self.behaviour.bandwidth {
+                    let bytes: usize = batches.iter().map(|batch| batch.bytes).sum();
+                    through = through.max(arrived) + Duration::from_secs_f64(bytes as f64 / bandwidth as f64);
+                    thread::sleep(through.saturating_duration_since(Instant::now()));
+                }
                 thread::sleep(self.behaviour.service);
             } else {
                 let mut body = Vec::with_capacity(length);
@@ -310,6 +321,7 @@ mod tests {
                 partitions: 2,
                 latency: Duration::from_millis(latency),
                 service: Duration::ZERO,
+                bandwidth: None,
             })
             .unwrap();
             let bootstrap = format!("127.0.0.1:{}", sink.port).parse().unwrap();

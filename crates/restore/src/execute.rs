@@ -120,10 +120,13 @@ pub async fn execute(
         to_do,
         unfinished: None,
         exact: shared.counters.measured.cost(),
-        stages: shared
-            .counters
-            .clock
-            .stages(clock.elapsed(), shared.producer.throttled()),
+        stages: Stages {
+            connections_per_broker: shared.producer.connections(),
+            ..shared
+                .counters
+                .clock
+                .stages(clock.elapsed(), shared.producer.throttled())
+        },
     };
     report.findings.extend(shared.counters.measured.over_limit());
     // Of several processes none knows when the last one is done.

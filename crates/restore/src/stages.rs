@@ -29,6 +29,8 @@ pub struct Stages {
     pub broker_seconds: f64,
     /// Pauses that brokers asked for (quotas).
     pub throttled_seconds: f64,
+    /// The most connections over which one broker was written to, without those that were tried and brought nothing.
+    pub connections_per_broker: usize,
     /// What part of the run each stage held up.
     pub shares: Shares,
 }
@@ -149,6 +151,7 @@ impl Clock {
             encode_seconds: encode,
             broker_seconds: broker,
             throttled_seconds: throttled.as_secs_f64(),
+            connections_per_broker: 0,
             shares: Shares {
                 list: list_share,
                 fetch: fetch * scale,

@@ -30,7 +30,12 @@ pub enum Fault {
     Freeze,
     /// New connections are closed at once, open ones are cut.
     Refuse,
+    /// New connections are closed at once, open ones stay.
+    RefuseNew,
 }
+
+/// What a connection with a limit hands on at once.
+const LIMITED_PIECE: usize = 4 * 1024;
 
 /// A direction through the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +50,13 @@ struct State {
     /// Bytes that may still pass in a direction before everything is cut, once.
     requests_left: Option<u64>,
     replies_left: Option<u64>,
-    request_bytes: u64,
+    /// By connection, in the order in which clients opened them.
+    request_bytes: Vec<u64>,
     reply_bytes: u64,
-    connections: Vec<(TcpStream, TcpStream)>,
-    accepted: u64,
+    /// The open ones, with their places in that order.
+    connections: Vec<(usize, TcpStream, TcpStream)>,
+    /// Bytes of requests that each connection hands on in a second.
+    limit: Option<u64>,
     cuts: u64,
     hold: Option<Hold>,
     upstream: SocketAddr,
@@ -84,10 +92,10 @@ impl Proxy {
                 fault: Fault::Pass,
                 requests_left: None,
                 replies_left: None,
-                request_bytes: 0,
+                request_bytes: Vec::new(),
                 reply_bytes: 0,
                 connections: Vec::new(),
-                accepted: 0,
+                limit: None,
                 cuts: 0,
                 hold: None,
                 upstream,
@@ -123,6 +131,11 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
+    /// From now on each connection hands on so many bytes of requests in a second, whatever the others do.
+    pub fn limit_requests(&self, bytes_per_second: u64) {
+        self.shared.lock().limit = Some(bytes_per_second.max(1));
+    }
+
     /// Cuts all connections once `bytes` more bytes have gone from clients to the broker. Those bytes still arrive.
     pub fn cut_after(&self, bytes: u64) {
         self.shared.lock().requests_left = Some(bytes);
@@ -137,6 +150,15 @@ impl Proxy {
     pub fn cut_now(&self) {
         cut(&mut self.shared.lock());
         self.shared.changed.notify_all();
+    }
+
+    /// Cuts one connection now: the `number`-th (from 0) that clients have opened, if it is open still.
+    pub fn cut_one(&self, number: usize) {
+        for (open, client, server) in &self.shared.lock().connections {
+            if *open == number {
+                let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+            }
+        }
     }
 
     /// Holds back the `number`-th request (from 1) of `apis` (Kafka's numbers of them) that comes over connections opened
@@ -176,12 +198,21 @@ impl Proxy {
     /// Bytes handed on so far: (from clients to the broker, back from the broker).
     pub fn transferred(&self) -> (u64, u64) {
         let state = self.shared.lock();
-        (state.request_bytes, state.reply_bytes)
+        (state.request_bytes.iter().sum(), state.reply_bytes)
+    }
+
+    /// Which connections, open or not, have handed on more than so many bytes of requests: their numbers, from 0, in the
+    /// order in which clients opened them.
+    pub fn connections_over(&self, bytes: u64) -> Vec<usize> {
+        let carried = &self.shared.lock().request_bytes;
+        (0..carried.len())
+            .filter(|&number| carried[number] > bytes)
+            .collect()
     }
 
     /// How many connections clients have opened so far.
     pub fn connections(&self) -> u64 {
-        self.shared.lock().accepted
+        self.shared.lock().request_bytes.len() as u64
     }
 
     /// How many cuts there were so far, whether connections were open or not.
@@ -209,9 +240,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let Ok(client) = client else { continue };
-        state.accepted += 1;
+        let number = state.request_bytes.len();
+        state.request_bytes.push(0);
         let upstream = state.upstream;
-        let refuse = state.fault == Fault::Refuse;
+        let refuse = matches!(state.fault, Fault::Refuse | Fault::RefuseNew);
         let epoch = state.cuts;
         let whole_requests = state.hold.is_some();
         drop(state);
@@ -233,7 +265,7 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if state.cuts != epoch || state.fault == Fault::Refuse {
             continue;
         }
-        state.connections.push((client_kept, server_kept));
+        state.connections.push((number, client_kept, server_kept));
         drop(state);
         for (from, to, direction) in [
             (client, server, Direction::Request),
@@ -242,8 +274,8 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             let shared = Arc::clone(shared);
             thread::spawn(move || {
                 match whole_requests && direction == Direction::Request {
-                    true => hold::hand_on(&from, &to, epoch, &shared),
-                    false => hand_on(&from, &to, direction, epoch, &shared),
+                    true => hold::hand_on(&from, &to, number, epoch, &shared),
+                    false => hand_on(&from, &to, number, direction, epoch, &shared),
                 }
                 let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             });
@@ -252,7 +284,14 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 /// Moves bytes until either side ends. Which bytes may pass is decided under the lock, so a cut is exact.
-fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch: u64, shared: &Shared) {
+fn hand_on(
+    mut from: &TcpStream,
+    to: &TcpStream,
+    number: usize,
+    direction: Direction,
+    epoch: u64,
+    shared: &Shared,
+) {
     let mut buffer = vec![0; 64 * 1024];
     // What is late; once something is, everything behind it goes the same way.
     let mut late: Option<Late> = None;
@@ -299,18 +338,19 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch
             None => (length, false),
         };
         match direction {
-            Direction::Request => state.request_bytes += allowed as u64,
+            Direction::Request => state.request_bytes[number] += allowed as u64,
             Direction::Reply => state.reply_bytes += allowed as u64,
         }
         let delay = match state.fault {
             Fault::DelayRequests(delay) => Some(delay),
             _ => None,
         };
+        let limit = state.limit.filter(|_| direction == Direction::Request);
         drop(state);
         match &late {
             Some(late) => late.send(&buffer[..allowed], delay.unwrap_or_default()),
             // The client is dead, and requests of it are still on their way: its connection stays open for them.
-            None if to.write_all(&buffer[..allowed]).is_err() && delay.is_none() => return,
+            None if write(to, &buffer[..allowed], limit).is_err() && delay.is_none() => return,
             None => {}
         }
         if cut_here {
@@ -321,6 +361,18 @@ fn hand_on(mut from: &TcpStream, mut to: &TcpStream, direction: Direction, epoch
             return;
         }
     }
+}
+
+/// Writes, no faster than so many bytes in a second.
+fn write(mut to: &TcpStream, bytes: &[u8], limit: Option<u64>) -> std::io::Result<()> {
+    let Some(limit) = limit else {
+        return to.write_all(bytes);
+    };
+    for piece in bytes.chunks(LIMITED_PIECE) {
+        thread::sleep(Duration::from_secs_f64(piece.len() as f64 / limit as f64));
+        to.write_all(piece)?;
+    }
+    Ok(())
 }
 
 /// Bytes that are written when their time has come. Dropping it waits until all are.
@@ -369,7 +421,7 @@ impl Drop for Late {
 /// A connection belongs to the number of cuts at its start: what comes from it after the next cut is dropped.
 fn cut(state: &mut State) {
     state.cuts += 1;
-    for (client, server) in state.connections.drain(..) {
+    for (_, client, server) in state.connections.drain(..) {
         let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
     }
 }
@@ -426,6 +478,32 @@ mod tests {
         assert_eq!(&reply, b"hello");
         assert_eq!(proxy.transferred(), (5, 5));
         assert_eq!((proxy.connections(), proxy.cuts()), (1, 0));
+    }
+
+    #[test]
+    fn cuts_one_of_several_and_refuses_more() {
+        let proxy = Proxy::start(echo().0).expect("proxy");
+        proxy.limit_requests(1 << 20);
+        let mut streams = [connect(&proxy), connect(&proxy)];
+        for (stream, length) in streams.iter_mut().zip([10_000, 5]) {
+            let (sent, mut received) = (vec![7; length], vec![0; length]);
+            stream.write_all(&sent).expect("write");
+            stream.read_exact(&mut received).expect("read");
+            assert_eq!(sent, received);
+        }
+        assert_eq!(proxy.transferred(), (10_005, 10_005));
+        assert_eq!(
+            [4, 5, 10_000].map(|bytes| proxy.connections_over(bytes).len()),
+            [2, 1, 0]
+        );
+        let large = proxy.connections_over(5)[0];
+        proxy.set(Fault::RefuseNew);
+        proxy.cut_one(large);
+        assert!(read_to_end(&mut streams[0]).is_empty());
+        assert!(read_to_end(&mut connect(&proxy)).is_empty());
+        streams[1].write_all(b"still").expect("write");
+        streams[1].read_exact(&mut [0; 5]).expect("the other stays");
+        assert_eq!((proxy.connections(), proxy.cuts()), (3, 0));
     }
 
     #[test]

@@ -288,5 +288,7 @@ fn a_quota_makes_it_slow_and_nothing_else() {
         report["stages"]["throttled_seconds"].as_f64() > Some(0.1),
         "the brokers did not mind: {report}"
     );
+    // More connections than at the beginning would not make it faster.
+    assert_eq!(report["stages"]["connections_per_broker"], 3, "{report}");
     assert_holds(broker(), "limited", &backup.records);
 }

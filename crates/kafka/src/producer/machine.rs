@@ -92,6 +92,8 @@ pub(super) struct Machine<T> {
     strikes: u32,
     last_trouble: Option<String>,
     error: Option<ProduceError>,
+    /// The connection over which the last operation was sent.
+    sent_over: Option<u64>,
 }
 
 impl<T> Machine<T> {
@@ -123,6 +125,7 @@ impl<T> Machine<T> {
             strikes: 0,
             last_trouble: None,
             error: None,
+            sent_over: None,
         }
     }
 
@@ -139,6 +142,15 @@ impl<T> Machine<T> {
     /// True where operations are queued or in flight.
     pub(super) fn is_busy(&self) -> bool {
         !self.items.is_empty()
+    }
+
+    fn is_in_flight(&self) -> bool {
+        self.items.iter().any(|item| item.state == State::Sent)
+    }
+
+    /// True where there is more to send than may be in flight.
+    pub(super) fn is_queued(&self) -> bool {
+        self.phase == Phase::Flowing && self.items.iter().any(|item| item.state == State::Waiting)
     }
 
     /// What went wrong last, if anything did.
@@ -179,8 +191,15 @@ impl<T> Machine<T> {
         (sent().count() < limit).then_some(next)
     }
 
-    /// Notes that the operation of [`next`](Self::next) is on its way.
-    pub(super) fn sent(&mut self) {
+    /// True where [`next`](Self::next) may be sent over this connection: unless something is in flight over another one,
+    /// which may be slower.
+    pub(super) fn may_go_over(&self, connection: u64) -> bool {
+        self.sent_over == Some(connection) || !self.is_in_flight()
+    }
+
+    /// Notes that the operation of [`next`](Self::next) is on its way over this connection.
+    pub(super) fn sent(&mut self, connection: u64) {
+        self.sent_over = Some(connection);
         if let Some(item) = self.items.iter_mut().find(|item| item.state == State::Waiting) {
             item.state = State::Sent;
         }
@@ -255,9 +274,8 @@ impl<T> Machine<T> {
 
     /// True once the log end must be asked for; the caller does so after [`begin_settling`](Self::begin_settling).
     pub(super) fn wants_settling(&self) -> bool {
-        let in_flight = || self.items.iter().any(|item| item.state == State::Sent);
         match self.phase {
-            Phase::Draining => !in_flight(),
+            Phase::Draining => !self.is_in_flight(),
             // Answers to gaps do not say where they landed: with nothing behind them that does, the log end must.
             Phase::Flowing => {
                 !self.items.is_empty() && self.items.iter().all(|item| item.state == State::Landed)

@@ -7,7 +7,8 @@
 //! idempotence alone would double records of years ago in silence.
 //!
 //! `machine` holds what is known of one partition, without I/O; `actor` is the one task that sends, receives and
-//! settles for all of them; `request` lays out bytes; `codes` says what error codes mean.
+//! settles for all of them, and opens further connections to a broker where the first ones are not enough; `request` lays out bytes;
+//! `codes` says what error codes mean.
 
 mod actor;
 mod codes;
@@ -19,7 +20,7 @@ mod request;
 mod settle;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use record::TopicPartition;
@@ -59,8 +60,14 @@ pub struct ProducerOptions {
     pub max_in_flight: usize,
     /// How long a log must not grow after a connection broke, before its end is believed.
     pub quiet_time: Duration,
-    /// Connections to each broker; a broker handles one request per connection at a time.
-    pub connections_per_broker: usize,
+    /// Connections to each broker at the beginning, as far as it has partitions for them. A broker handles one request
+    /// of a connection at a time.
+    pub connections: usize,
+    /// Up to so many more are opened, one after the other, where these are not enough; in all, not fewer than those.
+    pub most_connections: usize,
+    /// How long a broker must have been kept busy before another connection to it is tried, and how long it is watched
+    /// what that brings.
+    pub connections_window: Duration,
     /// Bytes of batches in one request; a single larger batch goes alone.
     pub max_request_bytes: usize,
     /// Bytes of batches that a partition holds, queued and in flight; a single larger batch is let in alone.
@@ -76,7 +83,10 @@ impl Default for ProducerOptions {
             delivery_deadline: Duration::from_secs(300),
             max_in_flight: 5,
             quiet_time: Duration::from_secs(5),
-            connections_per_broker: 1,
+            // A broker reads from sockets with three threads, unless it is told otherwise (num.network.threads).
+            connections: 3,
+            most_connections: 8,
+            connections_window: Duration::from_secs(2),
             max_request_bytes: 8 << 20,
             partition_buffer_bytes: 6 << 20,
         }
@@ -153,8 +163,15 @@ pub struct Progress {
 pub struct Producer {
     commands: mpsc::UnboundedSender<Command>,
     options: Arc<ProducerOptions>,
-    throttled_ms: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     next_handle: Arc<AtomicU64>,
+}
+
+/// What a producer tells of itself.
+#[derive(Default)]
+struct Figures {
+    throttled_ms: AtomicU64,
+    connections: AtomicUsize,
 }
 
 impl Producer {
@@ -162,12 +179,12 @@ impl Producer {
     pub fn new(cluster: Cluster, options: ProducerOptions) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
         let options = Arc::new(options);
-        let throttled_ms = Arc::new(AtomicU64::new(0));
-        tokio::spawn(Actor::new(cluster, options.clone(), receiver, throttled_ms.clone()).run());
+        let figures = Arc::<Figures>::default();
+        tokio::spawn(Actor::new(cluster, options.clone(), receiver, figures.clone()).run());
         Self {
             commands,
             options,
-            throttled_ms,
+            figures,
             next_handle: Arc::default(),
         }
     }
@@ -205,7 +222,12 @@ impl Producer {
 
     /// For how long brokers have asked this producer to wait, in all.
     pub fn throttled(&self) -> Duration {
-        Duration::from_millis(self.throttled_ms.load(Ordering::Relaxed))
+        Duration::from_millis(self.figures.throttled_ms.load(Ordering::Relaxed))
+    }
+
+    /// The most connections to one broker so far, without those that brought nothing; 0 where none was needed.
+    pub fn connections(&self) -> usize {
+        self.figures.connections.load(Ordering::Relaxed)
     }
 }
 

@@ -12,6 +12,7 @@ use super::machine::{Item, Kind, Machine, Outcome};
 
 const MARKER: u32 = u32::MAX;
 const FOREIGN: u32 = u32::MAX - 1;
+const CONNECTIONS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -34,6 +35,8 @@ enum Step {
     Forget,
     Foreign,
     Settle,
+    /// What comes next is to go over this connection.
+    Move(usize),
 }
 
 fn steps(foreign: bool, forget: bool) -> impl Strategy<Value = Vec<Step>> {
@@ -57,6 +60,7 @@ fn steps(foreign: bool, forget: bool) -> impl Strategy<Value = Vec<Step>> {
         (2, Just(Step::Late).boxed()),
         (1, Just(Step::LateLost).boxed()),
         (4, Just(Step::Settle).boxed()),
+        (2, (0..CONNECTIONS).prop_map(Step::Move).boxed()),
     ];
     if forget {
         choices.push((1, Just(Step::Forget).boxed()));
@@ -65,6 +69,17 @@ fn steps(foreign: bool, forget: bool) -> impl Strategy<Value = Vec<Step>> {
         choices.push((1, Just(Step::Foreign).boxed()));
     }
     let step = proptest::strategy::Union::new_weighted(choices);
+    vec(step, 0..80)
+}
+
+/// Steps of a world without trouble.
+fn moves() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => Just(Step::Send),
+        2 => Just(Step::Process),
+        1 => Just(Step::Settle),
+        2 => (0..CONNECTIONS).prop_map(Step::Move),
+    ];
     vec(step, 0..80)
 }
 
@@ -81,7 +96,9 @@ struct World {
     idempotent: bool,
     log: Vec<u32>,
     last_sequence: Option<i32>,
-    connection: VecDeque<Request>,
+    connections: [VecDeque<Request>; CONNECTIONS],
+    /// The connection over which the next operation is to go.
+    place: usize,
     late: VecDeque<Request>,
 }
 
@@ -103,7 +120,8 @@ impl World {
             idempotent,
             log: Vec::new(),
             last_sequence: None,
-            connection: VecDeque::new(),
+            connections: Default::default(),
+            place: 0,
             late: VecDeque::new(),
         };
         (world, wanted)
@@ -138,8 +156,13 @@ impl World {
         self.resolve(request.base, outcome);
     }
 
+    /// The next request that the broker sees. Of several connections the last one is the fastest.
+    fn arrive(&mut self) -> Option<Request> {
+        self.connections.iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+
     fn break_connection(&mut self) {
-        for request in std::mem::take(&mut self.connection) {
+        for request in std::mem::take(&mut self.connections).into_iter().flatten() {
             self.resolve(request.base, Outcome::NoAnswer("broken".to_owned()));
             self.late.push_back(request);
         }
@@ -155,7 +178,10 @@ impl World {
                     payload,
                     count,
                     ..
-                }) = self.machine.next()
+                }) = self
+                    .machine
+                    .next()
+                    .filter(|_| self.machine.may_go_over(self.place as u64))
                 {
                     let request = Request {
                         base: *base,
@@ -163,29 +189,29 @@ impl World {
                         kind: *kind,
                         contents: payload[..*count as usize].to_vec(),
                     };
-                    self.connection.push_back(request);
-                    self.machine.sent();
+                    self.connections[self.place].push_back(request);
+                    self.machine.sent(self.place as u64);
                 }
             }
             Step::Process => {
-                if let Some(request) = self.connection.pop_front() {
+                if let Some(request) = self.arrive() {
                     let result = self.append(&request, usize::MAX);
                     self.answer(&request, result);
                 }
             }
             Step::Refuse(code) => {
-                if let Some(request) = self.connection.pop_front() {
+                if let Some(request) = self.arrive() {
                     self.answer(&request, Err(*code));
                 }
             }
             Step::AppendThen(code) => {
-                if let Some(request) = self.connection.pop_front() {
+                if let Some(request) = self.arrive() {
                     let result = self.append(&request, usize::MAX).and(Err(*code));
                     self.answer(&request, result);
                 }
             }
             Step::ProcessThenBreak(most) => {
-                if let Some(request) = self.connection.pop_front() {
+                if let Some(request) = self.arrive() {
                     let most = if request.kind == Kind::Gap {
                         *most
                     } else {
@@ -208,6 +234,7 @@ impl World {
             Step::Forget => self.last_sequence = None,
             Step::Foreign => self.log.push(FOREIGN),
             Step::Settle => self.settle(),
+            Step::Move(place) => self.place = *place,
         }
     }
 
@@ -302,6 +329,15 @@ proptest! {
     fn trouble_alone_never_stops_it(operations in batches_only(), steps in steps(false, false)) {
         let (world, wanted) = run(&operations, &steps, true);
         prop_assert_eq!(world.machine.error(), None);
+        prop_assert_eq!(world.log, wanted);
+    }
+
+    /// A partition that changes its connection meets no trouble by that, however much is in flight.
+    #[test]
+    fn moving_is_no_trouble(operations in operations(), steps in moves()) {
+        let (world, wanted) = run(&operations, &steps, true);
+        prop_assert_eq!(world.machine.error(), None);
+        prop_assert_eq!(world.machine.last_trouble(), None);
         prop_assert_eq!(world.log, wanted);
     }
 
@@ -411,7 +447,7 @@ fn sequences_start_again_after_the_largest_number() {
     while let Some(item) = machine.next() {
         seen.push((item.base, item.sequence));
         let base = item.base;
-        machine.sent();
+        machine.sent(0);
         machine.resolve(base, Outcome::Landed(Some(base)), &mut Vec::new());
     }
     assert_eq!(seen, [(10, i32::MAX - 1), (12, 0), (14, 2)]);
@@ -422,7 +458,7 @@ fn sequences_start_again_after_the_largest_number() {
 fn lost_records_are_told_from_foreign_ones() {
     let mut machine = Machine::new(TopicPartition::new("t", 0), 10, 0, None, 5);
     machine.push(Kind::Batch, 2, ());
-    machine.sent();
+    machine.sent(0);
     machine.resolve(10, Outcome::NoAnswer(String::new()), &mut Vec::new());
     assert!(machine.wants_settling());
     assert!(machine.begin_settling());

@@ -2,6 +2,7 @@
 
 extern crate kafka_restore_kafka as kafka;
 
+mod connections;
 mod faults;
 mod leaders;
 mod refusals;

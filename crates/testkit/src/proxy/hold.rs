@@ -21,7 +21,7 @@ pub(super) struct Hold {
 }
 
 /// Hands requests on until either side ends, or one is held back; that one is never handed on.
-pub(super) fn hand_on(mut from: &TcpStream, mut to: &TcpStream, epoch: u64, shared: &Shared) {
+pub(super) fn hand_on(mut from: &TcpStream, mut to: &TcpStream, number: usize, epoch: u64, shared: &Shared) {
     let mut request = Vec::new();
     while read(&mut from, &mut request).is_some() {
         let api = request
@@ -46,7 +46,7 @@ pub(super) fn hand_on(mut from: &TcpStream, mut to: &TcpStream, epoch: u64, shar
         if state.closed || state.cuts != epoch {
             return;
         }
-        state.request_bytes += request.len() as u64;
+        state.request_bytes[number] += request.len() as u64;
         drop(state);
         if to.write_all(&request).is_err() {
             return;

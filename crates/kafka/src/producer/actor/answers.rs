@@ -1,16 +1,14 @@
 //! From answers (or none) to outcomes of each partition's operation.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ProduceResponse, WriteTxnMarkersResponse};
 use kafka_protocol::protocol::Decodable;
-use tokio::time::{Instant, sleep};
 
+use super::super::Operation;
 use super::super::machine::Outcome;
-use super::{Actor, Answered, Event, Link, LinkKey, Sent};
+use super::{Actor, Answered, Sent};
 use crate::error::KafkaError;
 
 impl Actor {
@@ -59,7 +57,8 @@ impl Actor {
             let outcome = outcomes
                 .remove(&key)
                 .unwrap_or_else(|| Outcome::NoAnswer(no_answer.clone()));
-            self.resolve(handle, base, outcome);
+            let bytes = self.resolve(handle, base, outcome);
+            self.broker(answered.link.0).search.confirmed(bytes);
         }
     }
 
@@ -100,56 +99,19 @@ impl Actor {
         }
     }
 
-    pub(super) fn answered(&mut self, key: LinkKey, of: u64, throttle_ms: i32) {
-        let Some(Link::Open {
-            in_flight,
-            generation,
-            quiet_until,
-            ..
-        }) = self.links.get_mut(&key)
-        else {
-            return;
-        };
-        if *generation != of {
-            return;
-        }
-        *in_flight = in_flight.saturating_sub(1);
-        let Some(throttle) = u64::try_from(throttle_ms).ok().filter(|throttle| *throttle > 0) else {
-            return;
-        };
-        self.throttled_ms.fetch_add(throttle, Ordering::Relaxed);
-        let throttle = Duration::from_millis(throttle);
-        *quiet_until = Instant::now() + throttle;
-        self.later(async move {
-            sleep(throttle).await;
-            Event::Wake
-        });
-    }
-
-    /// Closes a connection that failed; what is in flight on it ends without an answer.
-    pub(super) fn drop_link(&mut self, key: LinkKey, of: u64) {
-        if let Some(Link::Open {
-            connection,
-            generation,
-            ..
-        }) = self.links.get(&key)
-            && *generation == of
-        {
-            let connection = connection.clone();
-            self.links.remove(&key);
-            self.later(async move {
-                connection.close().await;
-                Event::Wake
-            });
-        }
-    }
-
-    pub(super) fn resolve(&mut self, handle: u64, base: i64, outcome: Outcome) {
+    /// Gives the bytes of the batches that this confirmed.
+    fn resolve(&mut self, handle: u64, base: i64, outcome: Outcome) -> u64 {
         let Some(partition) = self.partitions.get_mut(&handle) else {
-            return;
+            return 0;
         };
         let mut confirmed = Vec::new();
         partition.machine.resolve(base, outcome, &mut confirmed);
+        let bytes = confirmed.iter().map(|item| match &item.payload.operation {
+            Operation::Batch(batch) => batch.encoded_bytes() as u64,
+            Operation::Gap { .. } => 0,
+        });
+        let bytes = bytes.sum();
         partition.confirmed(confirmed);
+        bytes
     }
 }

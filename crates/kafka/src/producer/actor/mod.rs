@@ -2,12 +2,13 @@
 //! request, many partitions in a request), and turns what comes back into events of the partitions' machines.
 
 mod answers;
+mod connections;
+mod links;
 mod sending;
 mod settling;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,10 +23,11 @@ use tokio::time::{Instant, interval, sleep};
 use super::error::ProduceError;
 use super::machine::{Item, Kind, Machine};
 use super::settle::{Comparison, LogEnd};
-use super::{Load, Operation, ProducerOptions, Progress};
+use super::{Figures, Load, Operation, ProducerOptions, Progress};
 use crate::cluster::Cluster;
 use crate::connection::Connection;
 use crate::error::KafkaError;
+use links::{Broker, Link, LinkKey};
 
 /// What a broker gets beyond the time it may wait for its followers, before its connection is closed.
 const ANSWER_GRACE: Duration = Duration::from_secs(15);
@@ -82,20 +84,6 @@ struct Sent {
     base: i64,
 }
 
-/// A broker, and which of its connections.
-type LinkKey = (i32, usize);
-
-enum Link {
-    Connecting,
-    Open {
-        connection: Connection,
-        generation: u64,
-        in_flight: usize,
-        /// The broker has asked for silence until then.
-        quiet_until: Instant,
-    },
-}
-
 enum Leader {
     Unknown,
     Asked,
@@ -107,6 +95,8 @@ struct Partition {
     machine: Machine<Load>,
     progress: watch::Sender<Progress>,
     leader: Leader,
+    /// The connection over which it goes.
+    place: Option<LinkKey>,
     /// Nothing is sent before.
     paused_until: Instant,
     pause: Duration,
@@ -119,12 +109,11 @@ pub(super) struct Actor {
     cluster: Cluster,
     options: Arc<ProducerOptions>,
     commands: mpsc::UnboundedReceiver<Command>,
-    throttled_ms: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     partitions: BTreeMap<u64, Partition>,
+    brokers: HashMap<i32, Broker>,
     links: HashMap<LinkKey, Link>,
     next_generation: u64,
-    /// The partition that comes first in the next request.
-    turn: u64,
     events: FuturesUnordered<BoxFuture<'static, Event>>,
 }
 
@@ -133,17 +122,17 @@ impl Actor {
         cluster: Cluster,
         options: Arc<ProducerOptions>,
         commands: mpsc::UnboundedReceiver<Command>,
-        throttled_ms: Arc<AtomicU64>,
+        figures: Arc<Figures>,
     ) -> Self {
         Self {
             cluster,
             options,
             commands,
-            throttled_ms,
+            figures,
             partitions: BTreeMap::new(),
+            brokers: HashMap::new(),
             links: HashMap::new(),
             next_generation: 0,
-            turn: 0,
             events: FuturesUnordered::new(),
         }
     }
@@ -165,6 +154,7 @@ impl Actor {
             self.settle();
             self.find_leaders();
             self.send();
+            self.seek_connections();
         }
     }
 
@@ -194,6 +184,7 @@ impl Actor {
                     machine,
                     progress,
                     leader: Leader::Unknown,
+                    place: None,
                     paused_until: Instant::now(),
                     pause: FIRST_PAUSE,
                     standing_since: Instant::now(),
@@ -231,23 +222,7 @@ impl Actor {
                     self.leader_found(handle, &name, answer);
                 }
             }
-            Event::Connected(key, Ok(connection)) => {
-                self.next_generation += 1;
-                let link = Link::Open {
-                    connection,
-                    generation: self.next_generation,
-                    in_flight: 0,
-                    quiet_until: Instant::now(),
-                };
-                self.links.insert(key, link);
-            }
-            Event::Connected(key, Err(error)) => {
-                self.links.remove(&key);
-                let handles: Vec<u64> = self.handles_on(key);
-                for handle in handles {
-                    self.trouble(handle, &error);
-                }
-            }
+            Event::Connected(key, result) => self.connected(key, result),
             Event::Produced(answered) => self.produced(answered),
             Event::Marked(answered) => self.marked(answered),
             Event::LogEnd(handle, Ok(end)) => self.log_end(handle, end),
@@ -339,31 +314,6 @@ impl Actor {
             sleep(pause).await;
             Event::Wake
         });
-    }
-
-    fn link_key(&self, handle: u64, broker: i32) -> LinkKey {
-        (
-            broker,
-            handle as usize % self.options.connections_per_broker.max(1),
-        )
-    }
-
-    fn handles_on(&self, key: LinkKey) -> Vec<u64> {
-        let on_it = |handle: &u64, partition: &Partition| match partition.leader {
-            Leader::Known(broker) => self.link_key(*handle, broker) == key,
-            Leader::Unknown | Leader::Asked => false,
-        };
-        self.partitions
-            .iter()
-            .filter(|(handle, partition)| on_it(handle, partition))
-            .map(|(h, _)| *h)
-            .collect()
-    }
-
-    fn connect(&mut self, key: LinkKey) {
-        self.links.insert(key, Link::Connecting);
-        let cluster = self.cluster.clone();
-        self.later(async move { Event::Connected(key, cluster.dedicated_connection(key.0).await) });
     }
 
     fn check_deadlines(&mut self) {

@@ -19,38 +19,39 @@ use crate::fetch::common_version;
 
 impl Actor {
     pub(super) fn send(&mut self) {
+        self.take_places();
         loop {
             let mut ready: BTreeMap<LinkKey, Vec<u64>> = BTreeMap::new();
             let now = Instant::now();
-            // From whose turn it is, round and round.
-            let order = self
-                .partitions
-                .range(self.turn..)
-                .chain(self.partitions.range(..self.turn));
-            for (handle, partition) in order {
-                if let Leader::Known(broker) = partition.leader
+            for (handle, partition) in &self.partitions {
+                if matches!(partition.leader, Leader::Known(_))
                     && partition.paused_until <= now
                     && partition.machine.next().is_some()
+                    && let Some(place) = partition.place
                 {
-                    ready
-                        .entry(self.link_key(*handle, broker))
-                        .or_default()
-                        .push(*handle);
+                    ready.entry(place).or_default().push(*handle);
                 }
             }
             let mut sent = false;
-            for (key, handles) in ready {
+            for (key, mut handles) in ready {
                 match self.links.get(&key) {
                     None => self.connect(key),
                     Some(Link::Connecting) => {}
                     Some(Link::Open {
                         connection,
                         in_flight,
-                        quiet_until,
                         generation,
+                        turn,
                     }) => {
-                        if *in_flight < self.options.max_in_flight.max(1) && *quiet_until <= now {
+                        if *in_flight < self.options.max_in_flight.max(1) && !self.is_quiet(key.0, now) {
                             let (connection, generation) = (connection.clone(), *generation);
+                            // From whose turn it is, round and round.
+                            let first = handles.partition_point(|handle| handle < turn);
+                            handles.rotate_left(first);
+                            handles.retain(|handle| {
+                                let partition = self.partitions.get(handle);
+                                partition.is_some_and(|partition| partition.machine.may_go_over(generation))
+                            });
                             sent |= self.send_request(key, &connection, generation, &handles);
                         }
                     }
@@ -63,7 +64,7 @@ impl Actor {
     }
 
     /// Sends one request with what is next of these partitions: batches if the first one's is a batch, else markers.
-    pub(super) fn send_request(
+    fn send_request(
         &mut self,
         key: LinkKey,
         connection: &Connection,
@@ -118,7 +119,7 @@ impl Actor {
                 base,
             });
         }
-        self.turn = sent.last().map_or(0, |last| last.handle + 1);
+        let next_turn = sent.last().map_or(0, |last| last.handle + 1);
         let handles: Vec<u64> = sent.iter().map(|sent| sent.handle).collect();
         let submitted = match kind {
             Kind::Batch => self.submit_batches(key, connection, generation, &batches, sent),
@@ -129,11 +130,12 @@ impl Actor {
                 self.events.push(event);
                 for handle in handles {
                     if let Some(partition) = self.partitions.get_mut(&handle) {
-                        partition.machine.sent();
+                        partition.machine.sent(generation);
                     }
                 }
-                if let Some(Link::Open { in_flight, .. }) = self.links.get_mut(&key) {
+                if let Some(Link::Open { in_flight, turn, .. }) = self.links.get_mut(&key) {
                     *in_flight += 1;
+                    *turn = next_turn;
                 }
                 true
             }
@@ -148,7 +150,7 @@ impl Actor {
         }
     }
 
-    pub(super) fn submit_batches(
+    fn submit_batches(
         &self,
         link: LinkKey,
         connection: &Connection,
@@ -172,7 +174,7 @@ impl Actor {
         }))
     }
 
-    pub(super) fn submit_gaps(
+    fn submit_gaps(
         &self,
         link: LinkKey,
         connection: &Connection,
