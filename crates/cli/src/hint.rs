@@ -135,7 +135,7 @@ fn storage(kind: StorageErrorKind) -> String {
         StorageErrorKind::Unreachable => "Check object_storage.endpoint, the network and proxies; \
             running the same command again is safe."
             .to_owned(),
-        StorageErrorKind::Other => "Running the same command again is safe; -vv shows every request.".to_owned(),
+        StorageErrorKind::Unordered | StorageErrorKind::Other => "Running the same command again is safe; -vv shows every request.".to_owned(),
     }
 }
 

@@ -12,15 +12,18 @@ use backup::format::{Decoding, Field, Format, Notes, ObjectDecoder, ObjectHints,
 use backup::inventory::{ObjectEntry, PartitionObjects, TopicInventory};
 use backup::stream::StreamContext;
 use bytes::Bytes;
-use futures::stream::{self, StreamExt};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use record::{NO_TIMESTAMP, RecordBlock};
 use serde::Serialize;
 
 use crate::error::RestoreError;
 use crate::job::Source;
 
-/// Objects of a topic that are looked at.
+/// Objects of a topic that are looked at, all at the same time.
 const OBJECTS: usize = 12;
+
+/// Topics that are looked at at the same time.
+const TOPICS: usize = 4;
 
 /// Stored bytes of each that are looked at.
 const HEAD_BYTES: u64 = 128 << 10;
@@ -45,6 +48,17 @@ pub struct TopicContent {
     pub decoding: Arc<Decoding>,
 }
 
+/// As [`resolve`], for all `topics`, in their order: far stores are slow, and topics may be many.
+pub(crate) async fn resolve_all(
+    source: &Source,
+    context: &StreamContext,
+    topics: impl Iterator<Item = &TopicInventory>,
+) -> Result<Vec<TopicContent>, RestoreError> {
+    // Futures of the same kind, made before they are polled: a closure that makes them on the way is none for all lifetimes.
+    let looks: Vec<_> = topics.map(|topic| resolve(source, context, topic)).collect();
+    stream::iter(looks).buffered(TOPICS).try_collect().await
+}
+
 /// Looks at the beginnings of a few objects of `topic`.
 pub(crate) async fn resolve(
     source: &Source,
@@ -52,7 +66,7 @@ pub(crate) async fn resolve(
     topic: &TopicInventory,
 ) -> Result<TopicContent, RestoreError> {
     let looks = stream::iter(choose(topic)).map(|object| look(source, context, object));
-    let (notes, timeless): (Vec<Notes>, Vec<Option<bool>>) = looks.buffered(4).unzip().await;
+    let (notes, timeless): (Vec<Notes>, Vec<Option<bool>>) = looks.buffered(OBJECTS).unzip().await;
     let mut decoding = source.decoding.clone();
     decoding.max_record_bytes = largest_record(decoding.max_record_bytes, context.budget.total());
     let timeless: Vec<bool> = timeless.into_iter().flatten().collect();

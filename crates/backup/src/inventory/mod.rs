@@ -123,15 +123,18 @@ pub struct TopicTally {
 pub struct Sampled {
     /// How many there are.
     pub tally: Tally,
-    /// The first keys that were listed, at most 20.
+    /// The first of them by name, at most 20.
     pub samples: Vec<String>,
 }
 
 impl Sampled {
     fn add(&mut self, key: &str, size: u64) {
         self.tally.add(size);
-        if self.samples.len() < MOST_SAMPLES {
-            self.samples.push(key.to_owned());
+        // A listing comes in any order; what is said of it should not change from run to run.
+        let place = self.samples.partition_point(|sample| sample.as_str() < key);
+        if place < MOST_SAMPLES {
+            self.samples.truncate(MOST_SAMPLES - 1);
+            self.samples.insert(place, key.to_owned());
         }
     }
 }

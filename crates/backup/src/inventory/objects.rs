@@ -151,7 +151,7 @@ fn key_of<'a>(forms: &[KeyForm], topic: &str, partition: i32, entry: &Entry, tex
     }
 }
 
-/// Collects the objects of one partition in the order of the listing.
+/// Collects the objects of one partition in any order.
 #[derive(Debug, Default)]
 pub(super) struct PartitionBuilder {
     entries: Vec<Entry>,
@@ -177,7 +177,7 @@ impl PartitionBuilder {
         size: u64,
         last_modified: i64,
     ) {
-        // Listings come in order of keys, so equal dates stand next to each other.
+        // The pages of a listing are in order of keys, so equal dates stand next to each other.
         if self.texts[self.last_text..] != *text {
             self.last_text = self.texts.len();
             self.texts.push_str(text);

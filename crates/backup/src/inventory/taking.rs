@@ -12,7 +12,7 @@ use super::{
 };
 use crate::layout::discover::{Discovery, Proposal};
 use crate::layout::{Grouping, KeyForm, KeyMatch, Layout, ObjectName, SideObject};
-use crate::storage::{ObjectMeta, Store};
+use crate::storage::{ObjectMeta, StorageError, StorageErrorKind, Store};
 
 /// Progress is told each time that many objects have been listed: a page of the big stores.
 const PAGE: u64 = 1000;
@@ -38,11 +38,10 @@ pub async fn take(
     mut on_page: impl FnMut(ListingProgress),
 ) -> Result<Inventory, InventoryError> {
     let exact = selection.only_exact_topics();
-    let mut taking = Taking::new(layout, selection);
     let narrow = layout.listing_prefixes(exact.as_ref());
     let wide = layout.listing_prefixes(None);
-    list(store, &narrow, &mut taking, &mut on_page).await?;
-    taking.resolve_ambiguous_names();
+    let mut taking = Taking::new(layout, selection);
+    taking.list(store, &narrow, &mut on_page).await?;
     if taking.missing().next().is_none() && taking.inventory.listed.objects > 0 {
         taking.check_prefix(store.location())?;
         return Ok(taking.finish());
@@ -50,33 +49,13 @@ pub async fn take(
     // Something is wrong: look at everything, to say what is there instead.
     if narrow != wide {
         taking = Taking::new(layout, selection);
-        list(store, &wide, &mut taking, &mut on_page).await?;
-        taking.resolve_ambiguous_names();
+        taking.list(store, &wide, &mut on_page).await?;
     }
     taking.check_prefix(store.location())?;
     if taking.missing().next().is_some() || taking.inventory.listed.objects == 0 {
         return Err(explain(store, taking, &wide).await);
     }
     Ok(taking.finish())
-}
-
-async fn list(
-    store: &dyn Store,
-    prefixes: &[String],
-    taking: &mut Taking<'_>,
-    on_page: &mut impl FnMut(ListingProgress),
-) -> Result<(), InventoryError> {
-    for prefix in prefixes {
-        let mut listing = store.list(prefix);
-        while let Some(object) = listing.next().await {
-            taking.add(&object?);
-            if taking.inventory.listed.objects.is_multiple_of(PAGE) {
-                on_page(taking.progress());
-            }
-        }
-    }
-    on_page(taking.progress());
-    Ok(())
 }
 
 /// The error that says what there is instead of what was asked for.
@@ -218,6 +197,49 @@ impl<'a> Taking<'a> {
             text: String::new(),
             scratch: String::new(),
         }
+    }
+
+    /// Takes in all that begins with one of the prefixes.
+    async fn list(
+        &mut self,
+        store: &dyn Store,
+        prefixes: &[String],
+        on_page: &mut impl FnMut(ListingProgress),
+    ) -> Result<(), InventoryError> {
+        let listed = self.list_once(store, prefixes, on_page, true).await;
+        match listed {
+            Err(error) if error.kind == StorageErrorKind::Unordered => {
+                tracing::info!("listing anew, one page after the other: {error}");
+                *self = Self::new(self.layout, self.selection);
+                self.list_once(store, prefixes, on_page, false).await?;
+            }
+            listed => listed?,
+        }
+        self.resolve_ambiguous_names();
+        Ok(())
+    }
+
+    async fn list_once(
+        &mut self,
+        store: &dyn Store,
+        prefixes: &[String],
+        on_page: &mut impl FnMut(ListingProgress),
+        in_any_order: bool,
+    ) -> Result<(), StorageError> {
+        for prefix in prefixes {
+            let mut listing = match in_any_order {
+                true => store.list_in_any_order(prefix),
+                false => store.list(prefix),
+            };
+            while let Some(object) = listing.next().await {
+                self.add(&object?);
+                if self.inventory.listed.objects.is_multiple_of(PAGE) {
+                    on_page(self.progress());
+                }
+            }
+        }
+        on_page(self.progress());
+        Ok(())
     }
 
     fn progress(&self) -> ListingProgress {
@@ -382,7 +404,12 @@ impl<'a> Taking<'a> {
         self.inventory.array_identities += u64::from(name.has_array_identity());
         let prefix_use = &mut self.prefix_uses[usize::from(name.is_in_folder())];
         prefix_use.objects += 1;
-        if prefix_use.sample.is_none() {
+        // The first by name: a listing comes in any order.
+        if prefix_use
+            .sample
+            .as_ref()
+            .is_none_or(|sample| object.key < *sample)
+        {
             prefix_use.sample = Some(object.key.clone());
         }
     }
@@ -391,7 +418,9 @@ impl<'a> Taking<'a> {
     fn resolve_ambiguous_names(&mut self) {
         let certain: BTreeSet<Arc<str>> = self.inventory.seen.keys().cloned().collect();
         let layout = self.layout;
-        for object in std::mem::take(&mut self.deferred) {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        deferred.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        for object in deferred {
             let KeyMatch::Ambiguous(mut names) = layout.match_key(&object.key) else {
                 continue;
             };

@@ -8,13 +8,15 @@ use futures::stream::BoxStream;
 
 use super::*;
 use crate::layout::{Generation, Layout, NameTemplate};
-use crate::storage::{ObjectBody, ObjectMeta, ObjectVersion, StorageError, Store};
+use crate::storage::{ObjectBody, ObjectMeta, ObjectVersion, StorageError, StorageErrorKind, Store};
 
 /// A store that can only be listed, and remembers with which prefixes.
 #[derive(Debug)]
 struct Listed {
     objects: Vec<ObjectMeta>,
     asked: Mutex<Vec<String>>,
+    /// Listed in any order, it gives some objects and then says that it cannot.
+    unordered: bool,
 }
 
 impl Listed {
@@ -33,6 +35,7 @@ impl Listed {
         Self {
             objects,
             asked: Mutex::default(),
+            unordered: false,
         }
     }
 }
@@ -50,6 +53,16 @@ impl Store for Listed {
             .iter()
             .filter(move |object| object.key.starts_with(prefix));
         futures::stream::iter(found.cloned().map(Ok)).boxed()
+    }
+
+    fn list_in_any_order<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<ObjectMeta, StorageError>> {
+        let all = self.list(prefix);
+        if !self.unordered {
+            return all;
+        }
+        let kind = StorageErrorKind::Unordered;
+        let error = StorageError::new("list", self.location(), Some(prefix), kind, "a surprise");
+        all.take(2).chain(futures::stream::iter([Err(error)])).boxed()
     }
 
     async fn get(
@@ -149,6 +162,22 @@ fn everything_listed_is_taken_or_counted() {
         inventory.topics["orders"].partitions[&2].get(0).start_offset,
         Some(20)
     );
+}
+
+#[test]
+fn a_store_without_order_is_listed_anew() {
+    let ordered = Listed::new(MIXED);
+    let unordered = Listed {
+        unordered: true,
+        ..Listed::new(MIXED)
+    };
+    let layout = Layout::default_names("");
+    for selection in [Selection::all(), Selection::topics(["orders", "returns"])] {
+        let expected = take_from(&ordered, &layout, &selection).unwrap();
+        let inventory = take_from(&unordered, &layout, &selection).unwrap();
+        assert_eq!(format!("{inventory:?}"), format!("{expected:?}"));
+    }
+    assert_eq!(unordered.asked.lock().unwrap()[..2], ["", ""]);
 }
 
 #[test]

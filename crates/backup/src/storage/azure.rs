@@ -18,6 +18,7 @@ use secrecy::ExposeSecret;
 use super::http::{HttpStore, PAGE_OBJECTS, Provider, client_options, credential_retries};
 use super::listing::{Page, parse_azure, percent_encode};
 use super::open::{bucket_of, checked_endpoint, failed};
+use super::ranges::Place;
 use super::url::StorageConfig;
 use super::{RetryPolicy, StorageError, Store};
 
@@ -116,10 +117,12 @@ impl Provider for Azure {
         format!("{}/{}", self.container_url, percent_encode(key, b"/"))
     }
 
-    fn list_url(&self, prefix: &str, token: Option<&str>) -> String {
-        let token = token
-            .map(|token| format!("&marker={}", percent_encode(token, b"")))
-            .unwrap_or_default();
+    fn list_url(&self, prefix: &str, place: &Place) -> String {
+        // Markers are opaque, and only the newest versions of the service can begin at a name.
+        let token = match place {
+            Place::Token(token) => format!("&marker={}", percent_encode(token, b"")),
+            Place::Start | Place::Behind(_) => String::new(),
+        };
         let prefix = percent_encode(prefix, b"");
         format!(
             "{}?restype=container&comp=list&maxresults={PAGE_OBJECTS}&prefix={prefix}{token}",

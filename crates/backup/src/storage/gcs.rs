@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use super::http::{HttpStore, Provider, client_options, credential_retries};
 use super::listing::{Page, parse_s3, percent_encode};
 use super::open::{bucket_of, checked_endpoint, failed};
+use super::ranges::Place;
 use super::s3::list_url;
 use super::url::StorageConfig;
 use super::{RetryPolicy, StorageError, Store};
@@ -193,8 +194,13 @@ impl Provider for Gcs {
         format!("{}/{}", self.bucket_url, percent_encode(key, b""))
     }
 
-    fn list_url(&self, prefix: &str, token: Option<&str>) -> String {
-        list_url(&self.bucket_url, prefix, token)
+    fn list_url(&self, prefix: &str, place: &Place) -> String {
+        list_url(&self.bucket_url, prefix, place)
+    }
+
+    /// <https://cloud.google.com/storage/docs/xml-api/get-bucket-list>
+    fn lists_behind_keys(&self) -> bool {
+        true
     }
 
     fn parse_page(&self, body: &[u8]) -> Result<Page, String> {

@@ -6,6 +6,7 @@
 
 mod body;
 mod exchange;
+mod pages;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use object_store::client::{
     ClientOptions, HttpClient, HttpConnector, HttpRequest, HttpResponseBody, ReqwestConnector,
 };
@@ -26,6 +27,7 @@ use reqwest::{Method, StatusCode};
 use body::{BodyContext, content_range};
 
 use super::listing::{Page, milliseconds_http, version_of_tag};
+use super::ranges::Place;
 use super::refusal::{Failure, shorten};
 use super::{
     ObjectBody, ObjectMeta, ObjectVersion, RetryPolicy, StorageError, StorageErrorKind, Store, cut_range,
@@ -47,7 +49,13 @@ pub(super) trait Provider: fmt::Debug + Send + Sync + 'static {
     fn object_url(&self, key: &str) -> String;
 
     /// The URL of a page of the listing.
-    fn list_url(&self, prefix: &str, token: Option<&str>) -> String;
+    fn list_url(&self, prefix: &str, place: &Place) -> String;
+
+    /// True where a listing can begin at [`Place::Behind`] a key, and keys are listed in the order of their bytes; else
+    /// no such place is asked for. What the provider promises here is checked.
+    fn lists_behind_keys(&self) -> bool {
+        false
+    }
 
     /// Reads a page of the listing.
     fn parse_page(&self, body: &[u8]) -> Result<Page, String>;
@@ -191,32 +199,6 @@ impl<P: Provider> HttpStore<P> {
         })
     }
 
-    async fn page(&self, prefix: &str, token: Option<&str>) -> Result<Page, StorageError> {
-        let call = Call {
-            operation: "list",
-            key: prefix,
-            method: Method::GET,
-            url: self.provider.list_url(prefix, token),
-            headers: Vec::new(),
-            body: Bytes::new(),
-        };
-        let answer = self.call(&call, Some(LONGEST_PAGE)).await?;
-        let page = self.provider.parse_page(&answer.whole).and_then(|page| {
-            // A server that gives the same token again would be listed for ever.
-            if page.next.is_some() && page.next.as_deref() == token {
-                return Err("the listing does not go on: the same page comes again".to_owned());
-            }
-            Ok(page)
-        });
-        page.map_err(|message| {
-            self.error(
-                "list",
-                prefix,
-                Failure::lasting(StorageErrorKind::Other, shorten(&message)),
-            )
-        })
-    }
-
     /// What is known of an object without its bytes.
     async fn head(&self, key: &str, version: Option<&ObjectVersion>) -> Result<ObjectBody, StorageError> {
         let mut call = self.call_for("read", key, Method::HEAD)?;
@@ -298,22 +280,15 @@ impl<P: Provider> Store for HttpStore<P> {
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<ObjectMeta, StorageError>> {
-        enum Next {
-            First,
-            Token(String),
-            End,
+        self.one_by_one(prefix)
+    }
+
+    fn list_in_any_order<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<ObjectMeta, StorageError>> {
+        if self.provider.lists_behind_keys() {
+            self.side_by_side(prefix)
+        } else {
+            self.one_by_one(prefix)
         }
-        stream::try_unfold(Next::First, move |next| async move {
-            let page = match next {
-                Next::First => self.page(prefix, None).await?,
-                Next::Token(token) => self.page(prefix, Some(&token)).await?,
-                Next::End => return Ok(None),
-            };
-            let next = page.next.map_or(Next::End, Next::Token);
-            Ok(Some((stream::iter(page.objects.into_iter().map(Ok)), next)))
-        })
-        .try_flatten()
-        .boxed()
     }
 
     async fn get(

@@ -20,6 +20,7 @@ mod listing;
 pub mod local;
 pub mod memory;
 mod open;
+mod ranges;
 pub mod reader;
 mod refusal;
 mod retry;
@@ -77,6 +78,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// All objects whose key starts with `prefix` (a plain string prefix: `ab` finds `abc`), in the
     /// provider's order, page by page as they arrive. May miss objects written after the call.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<ObjectMeta, StorageError>>;
+
+    /// The same objects in any order, each once: several pages at a time where the store can begin behind a key, else as
+    /// [`list`](Self::list) does. Up to four pages cost as many requests as there are pages; more cost some more, rarely
+    /// twice as many, and at most 16 of them at the same time.
+    ///
+    /// An error of the kind [`StorageErrorKind::Unordered`] says that the store does not keep its keys in order after
+    /// all: what has come is void, and `list` has to be asked.
+    fn list_in_any_order<'a>(&'a self, prefix: &'a str) -> BoxStream<'a, Result<ObjectMeta, StorageError>> {
+        self.list(prefix)
+    }
 
     /// The stored bytes `range` of the object (end exclusive, cut at the object's end), or all of them.
     ///
@@ -140,6 +151,9 @@ pub enum StorageErrorKind {
     Changed,
     /// The endpoint could not be reached.
     Unreachable,
+    /// A listing [in any order](Store::list_in_any_order) went wrong, as the store does not list its keys in the order of
+    /// their bytes, or not from any key on.
+    Unordered,
     /// Any other answer.
     Other,
 }

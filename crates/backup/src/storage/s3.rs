@@ -22,6 +22,7 @@ use secrecy::ExposeSecret;
 use super::http::{HttpStore, PAGE_OBJECTS, Provider};
 use super::listing::{Page, parse_s3, percent_encode};
 use super::open::{bucket_of, checked_endpoint, failed};
+use super::ranges::Place;
 use super::url::StorageConfig;
 use super::{RetryPolicy, StorageError, Store};
 
@@ -154,10 +155,16 @@ impl Provider for S3 {
         format!("{}/{}", self.bucket_url(), percent_encode(key, b"/"))
     }
 
-    fn list_url(&self, prefix: &str, token: Option<&str>) -> String {
+    fn list_url(&self, prefix: &str, place: &Place) -> String {
         // The slash matters where the bucket is a host name: signatures need a path.
         let slash = if self.endpoint.is_none() { "/" } else { "" };
-        list_url(&format!("{}{slash}", self.bucket_url()), prefix, token)
+        list_url(&format!("{}{slash}", self.bucket_url()), prefix, place)
+    }
+
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>; directory buckets and some compatible
+    /// servers cannot.
+    fn lists_behind_keys(&self) -> bool {
+        true
     }
 
     fn parse_page(&self, body: &[u8]) -> Result<Page, String> {
@@ -208,13 +215,21 @@ impl Provider for S3 {
 }
 
 /// The URL of a page of a listing (ListObjectsV2), for S3 and for the XML API of GCS.
-pub(super) fn list_url(bucket_url: &str, prefix: &str, token: Option<&str>) -> String {
+pub(super) fn list_url(bucket_url: &str, prefix: &str, place: &Place) -> String {
     // In the order in which signatures want them.
-    let token = token
-        .map(|token| format!("continuation-token={}&", percent_encode(token, b"")))
-        .unwrap_or_default();
+    let (token, after) = match place {
+        Place::Start => (String::new(), String::new()),
+        Place::Behind(key) => (
+            String::new(),
+            format!("&start-after={}", percent_encode(key, b"")),
+        ),
+        Place::Token(token) => (
+            format!("continuation-token={}&", percent_encode(token, b"")),
+            String::new(),
+        ),
+    };
     let prefix = percent_encode(prefix, b"");
-    format!("{bucket_url}?{token}list-type=2&max-keys={PAGE_OBJECTS}&prefix={prefix}")
+    format!("{bucket_url}?{token}list-type=2&max-keys={PAGE_OBJECTS}&prefix={prefix}{after}")
 }
 
 #[cfg(test)]
@@ -243,8 +258,12 @@ mod tests {
             "https://b.s3.eu-west-1.amazonaws.com//a//b%20c%252F%2B%C3%BC"
         );
         assert_eq!(
-            plain.list_url("a/", Some("t=")),
+            plain.list_url("a/", &Place::Token("t=".into())),
             "https://b.s3.eu-west-1.amazonaws.com/?continuation-token=t%3D&list-type=2&max-keys=1000&prefix=a%2F"
+        );
+        assert_eq!(
+            plain.list_url("a/", &Place::Behind("a/b c".into())),
+            "https://b.s3.eu-west-1.amazonaws.com/?list-type=2&max-keys=1000&prefix=a%2F&start-after=a%2Fb%20c"
         );
         assert_eq!(
             amazon("b.c", "us-east-1").object_url("k"),

@@ -1,4 +1,4 @@
-//! A server that gives prepared answers, one per request, and keeps the requests' heads.
+//! A server that gives prepared answers, one after the other or by what is asked, and keeps the requests' heads.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,8 @@ pub(crate) enum Then {
     Hang,
 }
 
-type Answers = Arc<Mutex<VecDeque<(Vec<u8>, Then)>>>;
+/// The answer to a request, by its head.
+type Answers = dyn Fn(&str) -> (Vec<u8>, Then) + Send + Sync;
 
 pub(crate) struct CannedServer {
     pub(crate) endpoint: String,
@@ -26,11 +27,25 @@ pub(crate) struct CannedServer {
 impl CannedServer {
     /// The last answer is given again and again.
     pub(crate) async fn start(answers: Vec<(Vec<u8>, Then)>) -> Self {
+        let answers = Mutex::new(VecDeque::from(answers));
+        Self::answering(move |_| {
+            let mut answers = answers.lock().unwrap();
+            if answers.len() > 1 {
+                answers.pop_front().unwrap()
+            } else {
+                answers[0].clone()
+            }
+        })
+        .await
+    }
+
+    /// `answers` is given the head of a request in small letters.
+    pub(crate) async fn answering(answers: impl Fn(&str) -> (Vec<u8>, Then) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let heads: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&heads);
-        let answers: Answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let answers: Arc<Answers> = Arc::new(answers);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
@@ -56,7 +71,7 @@ impl Drop for CannedServer {
     }
 }
 
-async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>, answers: Answers) {
+async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>, answers: Arc<Answers>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -64,18 +79,9 @@ async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>, answers: A
             Err(_) => return,
         }
     }
-    heads
-        .lock()
-        .unwrap()
-        .push(String::from_utf8(head).unwrap().to_lowercase());
-    let (bytes, then) = {
-        let mut answers = answers.lock().unwrap();
-        if answers.len() > 1 {
-            answers.pop_front().unwrap()
-        } else {
-            answers[0].clone()
-        }
-    };
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    heads.lock().unwrap().push(head.clone());
+    let (bytes, then) = answers(&head);
     let _ = stream.write_all(&bytes).await;
     if then == Then::Hang {
         std::future::pending::<()>().await;

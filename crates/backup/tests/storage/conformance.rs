@@ -84,6 +84,11 @@ async fn list(store: &dyn Store, prefix: &str) -> Vec<ObjectMeta> {
 
 async fn keys_of(store: &dyn Store, prefix: &str) -> BTreeSet<String> {
     let listed = list(store, prefix).await;
+    let mut in_any_order: Vec<ObjectMeta> = store.list_in_any_order(prefix).try_collect().await.unwrap();
+    let mut in_order = listed.clone();
+    in_order.sort_by(|a, b| a.key.cmp(&b.key));
+    in_any_order.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(in_any_order, in_order, "{prefix:?}");
     let keys: BTreeSet<String> = listed.iter().map(|meta| meta.key.clone()).collect();
     assert_eq!(keys.len(), listed.len(), "a key is listed twice under {prefix:?}");
     keys
@@ -275,9 +280,10 @@ async fn versions(store: &Arc<dyn Store>) {
     );
 }
 
-async fn pages(store: &dyn Store) {
-    let keys: BTreeSet<String> = (0..1_001)
-        .map(|number| format!("pages/topic-0-{number}"))
+/// Objects in so many partitions are listed, all of them and once, however many requests that takes.
+pub(crate) async fn check_pages(store: &dyn Store, objects: usize, partitions: usize) {
+    let keys: BTreeSet<String> = (0..objects)
+        .map(|number| format!("pages/topic-{}-{}", number % partitions, number / partitions))
         .collect();
     futures::stream::iter(&keys)
         .for_each_concurrent(8, |key| async {
@@ -285,6 +291,10 @@ async fn pages(store: &dyn Store) {
         })
         .await;
     assert_eq!(keys_of(store, "pages/").await, keys);
+}
+
+async fn pages(store: &dyn Store) {
+    check_pages(store, 1_001, 1).await;
     assert_eq!(keys_of(store, "pages/topic-0-99").await.len(), 11);
     // A listing that is not read to its end is simply dropped.
     let few: Vec<ObjectMeta> = store.list("pages/").take(3).try_collect().await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use kafka_restore_backup::storage::reader::ObjectReader;
 use kafka_restore_backup::storage::url::{StorageConfig, StoreKind};
 use kafka_restore_backup::storage::{RetryPolicy, StorageError, StorageErrorKind, Store, azure, gcs, s3};
@@ -20,6 +20,10 @@ fn hasty() -> RetryPolicy {
 }
 
 fn open(kind: StoreKind, endpoint: &str) -> Arc<dyn Store> {
+    open_with(kind, endpoint, hasty())
+}
+
+fn open_with(kind: StoreKind, endpoint: &str, policy: RetryPolicy) -> Arc<dyn Store> {
     let mut config = StorageConfig::new(kind);
     config.bucket = Some("bucket".to_owned());
     config.endpoint = Some(endpoint.to_owned());
@@ -27,18 +31,18 @@ fn open(kind: StoreKind, endpoint: &str) -> Arc<dyn Store> {
         StoreKind::S3 => {
             config.access_key_id = Some("key-id".to_owned());
             config.secret_access_key = Some("HUSH".to_owned().into());
-            s3::open(&config, hasty())
+            s3::open(&config, policy)
         }
         StoreKind::Azure => {
             config.account = Some("account".to_owned());
             config.account_key = Some("SFVTSA==".to_owned().into());
-            azure::open(&config, hasty())
+            azure::open(&config, policy)
         }
         _ => {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), r#"{"disable_oauth":true}"#).unwrap();
             config.credentials_file = Some(file.path().to_path_buf());
-            gcs::open(&config, hasty())
+            gcs::open(&config, policy)
         }
     }
     .unwrap()
@@ -298,6 +302,103 @@ async fn answers_that_cannot_be_right_are_refused() {
         let error = store.list("").try_collect::<Vec<_>>().await.unwrap_err();
         assert!(error.message.contains(words), "{error}");
     }
+}
+
+/// A page of a listing of `t-0-000000` to `t-0-000499`, from this number on.
+fn page_from(begin: usize) -> (Vec<u8>, Then) {
+    let mut body = "<ListBucketResult>".to_owned();
+    let end = (begin + 10).min(500);
+    for number in begin..end {
+        body.push_str(&format!(
+            "<Contents><Key>t-0-{number:06}</Key><LastModified>2026-11-22T10:00:00Z</LastModified>\
+             <Size>1</Size></Contents>"
+        ));
+    }
+    if end < 500 {
+        body.push_str(&format!("<NextContinuationToken>{end}</NextContinuationToken>"));
+    }
+    body.push_str("</ListBucketResult>");
+    (answer("200 OK", "", body.len(), body.as_bytes()), Then::Close)
+}
+
+fn parameter<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let query = head.split(['?', ' ']).nth(2)?;
+    query
+        .split('&')
+        .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn asked_page(head: &str) -> (Vec<u8>, Then) {
+    let token = parameter(head, "continuation-token").map(|token| token.parse().unwrap());
+    let after = parameter(head, "start-after").map(|after| {
+        (0..500)
+            .filter(|number| *format!("t-0-{number:06}") <= *after)
+            .count()
+    });
+    page_from(token.or(after).unwrap_or(0))
+}
+
+#[tokio::test]
+async fn a_long_listing_is_split_and_survives_refusals() {
+    let refused = std::sync::atomic::AtomicU32::new(0);
+    let server = CannedServer::answering(move |head| {
+        // Every third request is refused.
+        let number = refused.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match number % 3 {
+            2 => (refusal("503 Slow Down", "SlowDown"), Then::Close),
+            _ => asked_page(head),
+        }
+    })
+    .await;
+    let policy = RetryPolicy {
+        attempts: 30,
+        ..hasty()
+    };
+    let store = open_with(StoreKind::S3, &server.endpoint, policy);
+    let mut listed: Vec<_> = store.list_in_any_order("t").try_collect().await.unwrap();
+    listed.sort_by(|a, b| a.key.cmp(&b.key));
+    assert!(listed == store.list("t").try_collect::<Vec<_>>().await.unwrap());
+    assert_eq!(listed.len(), 500);
+    let heads = server.heads();
+    let behind = |head: &String| parameter(head, "start-after").is_some();
+    assert!(!heads[..4].iter().any(behind) && heads.iter().filter(|head| behind(head)).count() > 4);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_list_behind_a_key_is_found_out() {
+    for (others, words) in [
+        (page_from(0), "is listed behind"),
+        (page_from(500), "is not listed where it should be"),
+        (
+            (refusal("501 Not Implemented", "NotImplemented"), Then::Close),
+            "NotImplemented",
+        ),
+    ] {
+        let server = CannedServer::answering(move |head| match parameter(head, "start-after") {
+            Some(_) => others.clone(),
+            None => asked_page(head),
+        })
+        .await;
+        let store = open(StoreKind::S3, &server.endpoint);
+        let listed: Vec<_> = store.list_in_any_order("t").collect().await;
+        let error = listed.last().unwrap().as_ref().unwrap_err();
+        assert_eq!(error.kind, StorageErrorKind::Unordered, "{error}");
+        assert!(error.message.contains(words), "{error}");
+        assert_eq!(store.list("t").try_collect::<Vec<_>>().await.unwrap().len(), 500);
+    }
+}
+
+#[tokio::test]
+async fn azure_is_listed_one_page_after_the_other() {
+    let page = |text: &str| (answer("200 OK", "", text.len(), text.as_bytes()), Then::Close);
+    let server = CannedServer::start(vec![
+        page("<EnumerationResults><NextMarker>m</NextMarker></EnumerationResults>"),
+        page("<EnumerationResults></EnumerationResults>"),
+    ])
+    .await;
+    let store = open(StoreKind::Azure, &server.endpoint);
+    let listed: Vec<_> = store.list_in_any_order("t").try_collect().await.unwrap();
+    assert_eq!((listed.len(), server.heads().len()), (0, 2));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use kafka_restore_backup::storage::url::{Location, StorageConfig, StoreKind};
 use kafka_restore_backup::storage::{StorageErrorKind, Store, open};
 use testkit::emulators::{AzureEmulator, FakeGcsServer, GcsEmulator, S3Emulator};
 
-use crate::conformance::{Abilities, check, check_missing_bucket};
+use crate::conformance::{Abilities, check, check_missing_bucket, check_pages};
 
 const LONG: u64 = 300 << 20;
 const SHORTER: u64 = 24 << 20;
@@ -97,6 +97,9 @@ async fn s3() {
         .unwrap();
     check_stored_gzip(&*store, "other//client.gz").await;
     check_missing_bucket(&*open(&s3_config(&emulator, "wrong")).unwrap()).await;
+
+    emulator.create_bucket("large").unwrap();
+    check_pages(&*open(&s3_config(&emulator, "large")).unwrap(), 4_500, 3).await;
 
     let (id, secret) = emulator.create_powerless_user("night").unwrap();
     emulator.check_permissions(true).unwrap();

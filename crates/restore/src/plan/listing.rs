@@ -35,11 +35,12 @@ pub(crate) async fn list_topics(job: &Job, progress: &dyn Progress) -> Result<Re
     inventory.check_ambiguity()?;
     let context = source_context(source, &job.resources)?;
     let mut topics = Vec::with_capacity(inventory.topics.len());
-    for (name, found) in &inventory.topics {
+    let contents = content::resolve_all(source, &context, inventory.topics.values()).await?;
+    for ((name, found), content) in inventory.topics.iter().zip(contents) {
         topics.push(TopicPlan {
             source: name.to_string(),
             target: job.target.topic_for(name).to_owned(),
-            content: content::resolve(source, &context, found).await?,
+            content,
             create: None,
             add_partitions: None,
             profile: Vec::new(),
