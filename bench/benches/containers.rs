@@ -1,4 +1,4 @@
-//! What a container around a file, or a codec of Avro's blocks, costs beyond the codec: `cargo bench -p kafka-restore-bench --bench containers`.
+//! What a container around a file, or a codec of Avro's blocks or Parquet's pages, costs beyond the codec: `cargo bench -p kafka-restore-bench --bench containers`.
 //!
 //! For each form three things are timed in turns, from memory and on one core: the codec alone with the same library, the
 //! decoder alone on the uncompressed file, and both together as the program does it. The table has the best of many
@@ -14,6 +14,8 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
 use kafka_restore_bench::dataset::{Dataset, Form, Shape};
 use kafka_restore_bench::{binary, generate, read};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
 #[global_allocator]
@@ -23,6 +25,9 @@ const ROUNDS: usize = 60;
 
 /// Bytes that a codec writes at once.
 const PIECE: usize = 128 << 10;
+
+/// The most bytes of a page, unpacked.
+const PAGE: usize = 2 << 20;
 
 /// What snappy-java puts in a block.
 const SNAPPY_BLOCK: usize = 32 << 10;
@@ -52,7 +57,7 @@ const CODECS: [Codec; 3] = [
     },
 ];
 
-/// A codec of Avro's blocks, likewise.
+/// A codec of Avro's blocks or Parquet's pages, likewise.
 struct BlockCodec {
     name: &'static str,
     pack: fn(&[u8]) -> Vec<u8>,
@@ -76,6 +81,20 @@ const BLOCK_CODECS: [BlockCodec; 3] = [
         unpack: unsnappy_blocks,
     },
 ];
+
+/// Those of Parquet's pages, with the library's name for them.
+fn page_codecs() -> [(BlockCodec, Compression); 3] {
+    let codec = |name, pack, unpack| BlockCodec { name, pack, unpack };
+    let level = ZstdLevel::try_new(3).expect("a level");
+    [
+        (
+            codec("gzip", gzip, gunzip_pages),
+            Compression::GZIP(GzipLevel::default()),
+        ),
+        (codec("zstd", zstd_page, unzstd_pages), Compression::ZSTD(level)),
+        (codec("snappy", snappy_page, unsnappy_pages), Compression::SNAPPY),
+    ]
+}
 
 fn main() -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -118,6 +137,22 @@ fn main() -> std::io::Result<()> {
         ]);
         writeln!(out, "{}", line("Avro", codec.name, times))?;
     }
+    let file = |compression| Bytes::from(binary::parquet_file(&blocks, compression).expect("a file"));
+    let plain = file(Compression::UNCOMPRESSED);
+    let pages = pages(&plain);
+    for (codec, compression) in page_codecs() {
+        let packed = file(compression);
+        let packed_pages: Vec<Vec<u8>> = pages.iter().map(|page| (codec.pack)(page)).collect();
+        // They are what the file consists of, but for the headers of its pages and its footer.
+        let rest = packed.len() - packed_pages.iter().map(Vec::len).sum::<usize>();
+        assert!(rest < packed.len() / 100, "{rest} of {}", packed.len());
+        let times = best(&mut [
+            &mut || (codec.unpack)(black_box(&packed_pages)),
+            &mut || decode_parquet(&decoding, &plain),
+            &mut || decode_parquet(&decoding, &packed),
+        ]);
+        writeln!(out, "{}", line("Parquet", codec.name, times))?;
+    }
     Ok(())
 }
 
@@ -144,6 +179,26 @@ fn decode(decoding: &Arc<Decoding>, stored: &Bytes) {
     read::decode_stored(decoding, black_box(stored), |block| {
         black_box(block);
     });
+}
+
+fn decode_parquet(decoding: &Decoding, stored: &Bytes) {
+    read::decode_stored_parquet(decoding, black_box(stored), |block| {
+        black_box(block);
+    });
+}
+
+/// The pages of an uncompressed Parquet file.
+fn pages(file: &Bytes) -> Vec<Bytes> {
+    let file = SerializedFileReader::new(file.clone()).expect("a file");
+    let mut pages = Vec::new();
+    for number in 0..file.num_row_groups() {
+        let group = file.get_row_group(number).expect("a row group");
+        for column in 0..group.num_columns() {
+            let reader = group.get_column_page_reader(column).expect("a column");
+            pages.extend(reader.map(|page| page.expect("a page").buffer().clone()));
+        }
+    }
+    pages
 }
 
 /// The bytes of the first object of 50 000 records.
@@ -297,5 +352,38 @@ fn unsnappy_blocks(blocks: &[Vec<u8>]) {
         let mut crc = flate2::Crc::new();
         crc.update(&output[..length]);
         assert_eq!(crc.sum(), u32::from_be_bytes(*checksum));
+    }
+}
+
+/// At once: a frame that says how long its content is.
+fn zstd_page(plain: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(plain, 3).expect("zstd")
+}
+
+fn snappy_page(plain: &[u8]) -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(plain).expect("snappy")
+}
+
+fn gunzip_pages(pages: &[Vec<u8>]) {
+    for page in pages {
+        gunzip(page);
+    }
+}
+
+fn unzstd_pages(pages: &[Vec<u8>]) {
+    let mut decoder = zstd::bulk::Decompressor::new().expect("zstd");
+    let mut output = Vec::with_capacity(PAGE);
+    for page in pages {
+        output.clear();
+        decoder.decompress_to_buffer(page, &mut output).expect("zstd");
+        black_box(&output);
+    }
+}
+
+fn unsnappy_pages(pages: &[Vec<u8>]) {
+    let mut decoder = snap::raw::Decoder::new();
+    let mut output = vec![0; PAGE];
+    for page in pages {
+        decoder.decompress(page, black_box(&mut output)).expect("snappy");
     }
 }

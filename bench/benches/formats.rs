@@ -5,13 +5,12 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use backup::format::{Decoding, ParquetDecoder, ParquetStep};
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use kafka_restore_bench::dataset::{Dataset, Form, Shape};
-use kafka_restore_bench::floor::BLOCK_BYTES;
 use kafka_restore_bench::{binary, generate, read};
+use parquet::basic::Compression;
 use record::RecordBlock;
 
 #[global_allocator]
@@ -31,26 +30,6 @@ fn object(form: Form, folder: &Path) -> Vec<u8> {
     let data = generate::ensure(&dataset, folder).expect("a backup");
     let object = read::objects(&data).expect("objects").remove(0);
     std::fs::read(object.path).expect("an object")
-}
-
-fn decode_parquet(decoding: &Decoding, stored: &Bytes) {
-    let mut decoder = ParquetDecoder::new(decoding, read::hints(), stored.len() as u64, 64 << 20);
-    let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
-    loop {
-        let step = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
-        black_box(&block);
-        block.clear();
-        match step {
-            ParquetStep::Need(ranges) => {
-                for range in ranges {
-                    let bytes = stored.slice(range.start as usize..range.end as usize);
-                    decoder.push(range.start, bytes);
-                }
-            }
-            ParquetStep::BlockReady => {}
-            ParquetStep::Finished => return,
-        }
-    }
 }
 
 #[divan::bench(args = ["csv", "jsonl", "avro", "parquet"], sample_count = 40, sample_size = 1)]
@@ -77,13 +56,17 @@ fn payload_bytes(bencher: Bencher<'_, '_>, form: &str) {
         ),
         _ => (
             Arc::default(),
-            binary::parquet_file(&blocks).expect("a file").into(),
+            binary::parquet_file(&blocks, Compression::UNCOMPRESSED)
+                .expect("a file")
+                .into(),
         ),
     };
     bencher
         .counter(BytesCount::new(payload))
         .bench_local(|| match form {
-            "parquet" => decode_parquet(&decoding, black_box(&stored)),
+            "parquet" => read::decode_stored_parquet(&decoding, black_box(&stored), |block| {
+                black_box(block);
+            }),
             _ => read::decode_stored(&decoding, black_box(&stored), |block| {
                 black_box(block);
             }),

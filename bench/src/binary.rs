@@ -73,21 +73,19 @@ fn long(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
-/// A Parquet file without compression, with the dictionaries that its writers use by default.
+/// A Parquet file whose pages are compressed so, with the dictionaries that its writers use by default.
 ///
 /// # Errors
 ///
 /// What the writer says.
-pub fn parquet_file(blocks: &[RecordBlock]) -> Result<Vec<u8>> {
+pub fn parquet_file(blocks: &[RecordBlock], compression: Compression) -> Result<Vec<u8>> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("key", DataType::Binary, true),
         Field::new("value", DataType::Binary, true),
         Field::new("offset", DataType::Int64, false),
         Field::new("timestamp", DataType::Int64, false),
     ]));
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::UNCOMPRESSED)
-        .build();
+    let properties = WriterProperties::builder().set_compression(compression).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))?;
     for block in blocks {
         let (mut keys, mut values) = (BinaryBuilder::new(), BinaryBuilder::new());

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use parquet::basic::Compression;
 use record::RecordBlock;
 
 use crate::binary;
@@ -103,7 +104,10 @@ fn write_object(dataset: &Dataset, folder: &Path, partition: i32, start: u64, co
         )?,
         Form::Parquet => write_whole(
             file,
-            &binary::parquet_file(&[block(dataset, partition, start, count)?])?,
+            &binary::parquet_file(
+                &[block(dataset, partition, start, count)?],
+                Compression::UNCOMPRESSED,
+            )?,
         )?,
         Form::Csv => write_records(dataset, partition, start, count, file)?.flush()?,
         Form::CsvGzip | Form::JsonlGzip => {

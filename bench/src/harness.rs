@@ -17,6 +17,7 @@ use crate::generate;
 use crate::instructions;
 use crate::limits;
 use crate::measure::{self, Cost};
+use crate::peers;
 use crate::table::{Row, table};
 
 /// What is compared.
@@ -30,6 +31,10 @@ pub enum Comparison {
     Forms,
     /// The program's memory with every shape of data.
     Memory,
+    /// The program's memory with a topic of 1 GB and one of 10 GB, into a sink.
+    Growth,
+    /// The program and other tools, each from its own form of backup.
+    Peers,
     /// Each stage alone, on one thread, without a broker.
     Floors,
     /// The program into a sink that acknowledges at once.
@@ -55,6 +60,8 @@ pub struct Settings {
     pub rounds: usize,
     /// Whether instructions are compared with their record, or written to it.
     pub check: bool,
+    /// The program of kafka-backup, another tool: it takes part where this names it.
+    pub kafka_backup: Option<PathBuf>,
     /// What the program is given beside.
     pub arguments: Vec<String>,
 }
@@ -108,6 +115,8 @@ pub fn run(comparison: Comparison, settings: &Settings) -> Result<()> {
         broker: None,
     };
     match comparison {
+        Comparison::Growth => limits::growth(settings)?,
+        Comparison::Peers => peers::compare(&mut stage)?,
         Comparison::Sink => limits::sink(settings)?,
         Comparison::Latency => limits::latency(settings)?,
         Comparison::Delays => limits::delays(settings)?,
@@ -165,8 +174,8 @@ pub fn run(comparison: Comparison, settings: &Settings) -> Result<()> {
 }
 
 /// Where participants run: the broker is started with the first that needs one.
-struct Stages<'a> {
-    settings: &'a Settings,
+pub(crate) struct Stages<'a> {
+    pub(crate) settings: &'a Settings,
     broker: Option<Broker>,
 }
 
@@ -178,31 +187,11 @@ impl Stages<'_> {
             dataset.records()
         ));
         let folder = generate::ensure(&dataset, &self.settings.data)?;
-        let mut rows: Vec<Row> = all
-            .iter()
-            .map(|participant| Row {
-                name: participant.name(),
-                rounds: Vec::new(),
-            })
-            .collect();
-        for round in 1..=self.settings.rounds {
-            for (participant, row) in all.iter().zip(&mut rows) {
-                let cost = match participant {
-                    Participant::Floor(stage) => floor(*stage, &folder, codec)?,
-                    _ => self.against_broker(*participant, &dataset, &folder, codec)?,
-                };
-                note(&format!(
-                    "round {round}: {}: wall {:.2} s, CPU {:.2} s, broker CPU {:.2} s, {} MiB, load {}",
-                    row.name,
-                    cost.wall,
-                    cost.cpu,
-                    cost.broker,
-                    cost.memory >> 20,
-                    measure::load()
-                ));
-                row.rounds.push(cost);
-            }
-        }
+        let names = all.iter().map(|participant| participant.name()).collect();
+        let rows = in_turns(names, self.settings.rounds, |number| match all[number] {
+            Participant::Floor(stage) => floor(stage, &folder, codec),
+            participant => self.against_broker(participant, &dataset, &folder, codec),
+        })?;
         say(&format!(
             "\n### {}, {} batches, {} records, {} MB of payload, {} rounds\n\n{}",
             dataset.name(),
@@ -222,33 +211,18 @@ impl Stages<'_> {
         folder: &Path,
         codec: Compression,
     ) -> Result<Cost> {
-        let broker = match &self.broker {
-            Some(broker) => broker,
-            None => {
-                note("starting a broker");
-                let broker =
-                    Broker::builder(KafkaVersion::V4_1).property("log.segment.delete.delay.ms", "100");
-                self.broker.insert(broker.start()?)
+        let settings = self.settings;
+        let (mut cost, output) = self.fill(dataset, &participant.name(), |target| {
+            let mut command = match participant {
+                Participant::Program => program(settings, dataset, folder, &target.bootstrap, codec),
+                Participant::Librdkafka => own_child("librdkafka", folder, codec)?,
+                _ => own_child("replay", folder, codec)?,
+            };
+            if participant != Participant::Program {
+                command.args(["--bootstrap", &target.bootstrap]);
             }
-        };
-        let bootstrap = broker.bootstrap();
-        let settings = [
-            ("retention.ms", "-1"),
-            ("message.timestamp.before.max.ms", "9223372036854775807"),
-        ];
-        consumer::create_topic(&bootstrap, TOPIC, dataset.partitions(), &settings)?;
-        let process = broker.process_id(0)?;
-        let mut command = match participant {
-            Participant::Program => program(self.settings, dataset, folder, &bootstrap, codec),
-            Participant::Librdkafka => own_child("librdkafka", folder, codec)?,
-            _ => own_child("replay", folder, codec)?,
-        };
-        if participant != Participant::Program {
-            command.args(["--bootstrap", &bootstrap]);
-        }
-        let broker_before = cpu::of(process)?;
-        let (mut cost, output) = measure::child(&mut command)?;
-        cost.broker = cpu::of(process)? - broker_before;
+            target.measure(&mut command)
+        })?;
         if participant == Participant::Replay {
             // Making the batches does not count.
             let part: Part = serde_json::from_str(&output)?;
@@ -258,18 +232,88 @@ impl Stages<'_> {
                 ..cost
             };
         }
-        let marks = consumer::watermarks(&bootstrap, TOPIC)?;
-        let delivered: i64 = marks.iter().map(|(start, end)| end - start).sum();
-        if delivered.unsigned_abs() != dataset.records() {
-            bail!(
-                "{} delivered {delivered} of {} records",
-                participant.name(),
-                dataset.records()
-            );
-        }
-        consumer::delete_topic(&bootstrap, TOPIC)?;
         Ok(cost)
     }
+
+    /// Lets `work` fill a topic that is new, makes sure that every record of the data set is there, and deletes the topic.
+    pub(crate) fn fill<T>(
+        &mut self,
+        dataset: &Dataset,
+        name: &str,
+        work: impl FnOnce(&Target) -> Result<T>,
+    ) -> Result<T> {
+        let broker = match &self.broker {
+            Some(broker) => broker,
+            None => {
+                note("starting a broker");
+                let broker =
+                    Broker::builder(KafkaVersion::V4_1).property("log.segment.delete.delay.ms", "100");
+                self.broker.insert(broker.start()?)
+            }
+        };
+        let target = Target {
+            bootstrap: broker.bootstrap(),
+            process: broker.process_id(0)?,
+        };
+        let settings = [
+            ("retention.ms", "-1"),
+            ("message.timestamp.before.max.ms", "9223372036854775807"),
+        ];
+        consumer::create_topic(&target.bootstrap, TOPIC, dataset.partitions(), &settings)?;
+        let result = work(&target)?;
+        let marks = consumer::watermarks(&target.bootstrap, TOPIC)?;
+        let delivered: i64 = marks.iter().map(|(start, end)| end - start).sum();
+        if delivered.unsigned_abs() != dataset.records() {
+            bail!("{name} delivered {delivered} of {} records", dataset.records());
+        }
+        consumer::delete_topic(&target.bootstrap, TOPIC)?;
+        Ok(result)
+    }
+}
+
+/// The broker that participants write to.
+pub(crate) struct Target {
+    pub(crate) bootstrap: String,
+    process: u32,
+}
+
+impl Target {
+    /// Runs a participant to its end. Gives what it took, with the broker's CPU meanwhile, and what it printed.
+    pub(crate) fn measure(&self, command: &mut Command) -> Result<(Cost, String)> {
+        let before = cpu::of(self.process)?;
+        let (cost, output) = measure::child(command)?;
+        let broker = cpu::of(self.process)? - before;
+        Ok((Cost { broker, ..cost }, output))
+    }
+}
+
+/// Runs participants in turns, `rounds` times each; `run` runs the one of that number.
+pub(crate) fn in_turns(
+    names: Vec<String>,
+    rounds: usize,
+    mut run: impl FnMut(usize) -> Result<Cost>,
+) -> Result<Vec<Row>> {
+    let row = |name| Row {
+        name,
+        rounds: Vec::new(),
+    };
+    let mut rows: Vec<Row> = names.into_iter().map(row).collect();
+    for round in 1..=rounds {
+        for (number, row) in rows.iter_mut().enumerate() {
+            let cost = run(number)?;
+            note(&format!(
+                "round {round}: {}: wall {:.2} s, CPU {:.2} s, broker CPU {:.2} s, {} MiB, load {}",
+                row.name,
+                cost.wall,
+                cost.cpu,
+                cost.broker,
+                cost.memory >> 20,
+                measure::load()
+            ));
+            row.rounds.push(cost);
+        }
+    }
+    Ok(rows)
 }
 
 /// The program, to restore a data set from `from`.
@@ -324,7 +368,7 @@ fn own_child(what: &str, folder: &Path, codec: Compression) -> Result<Command> {
 }
 
 /// Ratios of client CPU and wall time between rows, by their places.
-fn ratios(rows: &[Row], pairs: &[(usize, usize)]) {
+pub(crate) fn ratios(rows: &[Row], pairs: &[(usize, usize)]) {
     for (one, other) in pairs {
         let (Some(one), Some(other)) = (rows.get(*one), rows.get(*other)) else {
             continue;

@@ -132,6 +132,46 @@ pub fn sink(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
+/// The program's memory with a topic of 1 GB and with one of ten times that, into a sink that acknowledges at once.
+///
+/// # Errors
+///
+/// As [`sink`].
+pub fn growth(settings: &Settings) -> Result<()> {
+    say(
+        "\n### topics of 1 and 10 GB, into a sink that acknowledges at once\n\n\
+         | data | records | payload MB | wall s | client CPU µs/record | sink CPU s | peak MiB, each round |\n\
+         |---|---|---|---|---|---|---|",
+    );
+    for times in [1.0, 10.0] {
+        let dataset = Dataset {
+            shape: Shape::Small,
+            form: Form::CsvGzip,
+            scale: settings.scale * times,
+        };
+        note(&format!("generating {} records", dataset.records()));
+        let runs: Vec<Run> = (0..settings.rounds)
+            .map(|_| into_sink(settings, &dataset, Compression::None, &[]))
+            .collect::<Result<_>>()?;
+        let peaks: Vec<String> = runs
+            .iter()
+            .map(|run| (run.client.memory >> 20).to_string())
+            .collect();
+        let run = middle(runs, |run| run.client.wall)?;
+        say(&format!(
+            "| {} | {} | {} | {:.2} | {:.3} | {:.2} | {} |",
+            dataset.name(),
+            dataset.records(),
+            dataset.payload_bytes() / 1_000_000,
+            run.client.wall,
+            run.client.cpu * 1e6 / dataset.records() as f64,
+            run.sink_cpu,
+            peaks.join(", ")
+        ));
+    }
+    Ok(())
+}
+
 /// The program into a sink whose answers come late: by a network's time, and by that of followers; and into one that
 /// takes only so much from each connection.
 ///

@@ -44,6 +44,9 @@ enum Command {
         /// Compare instructions with their record instead of writing it.
         #[arg(long)]
         check: bool,
+        /// The program of kafka-backup, to take part in the comparison of peers.
+        #[arg(long)]
+        kafka_backup: Option<PathBuf>,
         /// Further arguments of the program, behind `--`.
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -140,6 +143,7 @@ fn run(command: Command) -> Result<()> {
             scale,
             rounds,
             check,
+            kafka_backup,
             arguments,
         } => {
             let settings = Settings {
@@ -148,6 +152,7 @@ fn run(command: Command) -> Result<()> {
                 scale,
                 rounds,
                 check,
+                kafka_backup,
                 arguments,
             };
             return harness::run(comparison, &settings);

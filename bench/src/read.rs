@@ -111,6 +111,35 @@ pub fn decode_stored(decoding: &Arc<Decoding>, stored: &Bytes, mut use_block: im
     }
 }
 
+/// The same for a Parquet file.
+///
+/// # Panics
+///
+/// As [`decode_stored`].
+pub fn decode_stored_parquet(
+    decoding: &Decoding,
+    stored: &Bytes,
+    mut use_block: impl FnMut(&mut RecordBlock),
+) {
+    let mut decoder = ParquetDecoder::new(decoding, hints(), stored.len() as u64, PARQUET_MEMORY);
+    let mut block = RecordBlock::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8, BLOCK_BYTES / 256);
+    loop {
+        let step = decoder.decode(&mut block, BLOCK_BYTES).expect("records");
+        use_block(&mut block);
+        block.clear();
+        match step {
+            ParquetStep::Need(ranges) => {
+                for range in ranges {
+                    let bytes = stored.slice(range.start as usize..range.end as usize);
+                    decoder.push(range.start, bytes);
+                }
+            }
+            ParquetStep::BlockReady => {}
+            ParquetStep::Finished => return,
+        }
+    }
+}
+
 /// Decodes an object, giving each full block (about `block_bytes`) to `use_block`, which may take it or leave it to be
 /// filled again.
 ///

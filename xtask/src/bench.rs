@@ -12,7 +12,7 @@ use crate::{project, say, test};
 /// Builds everything for release, generates the backups that are missing, and runs a comparison (see bench/README.md).
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to compare: restore, codecs, forms, memory, floors, sink, latency, delays, instructions.
+    /// What to compare: restore, codecs, forms, memory, growth, peers, floors, sink, latency, delays, instructions.
     #[arg(default_value = "restore")]
     comparison: String,
     /// The part of each data set that is used: 0.05 takes a minute.
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// With instructions: fail where a form takes 5 % more than recorded in bench/instructions.json, and write nothing.
     #[arg(long)]
     check: bool,
+    /// With peers: the program of kafka-backup, which takes part then; it is neither built nor downloaded here.
+    #[arg(long, value_name = "PATH")]
+    kafka_backup: Option<PathBuf>,
     /// Where generated backups are kept. [default: target/bench]
     #[arg(long)]
     data: Option<PathBuf>,
@@ -41,7 +44,8 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
         Some(data) => data.clone(),
         None => workspace_folder().join("target").join("bench"),
     };
-    let status = Command::new(&bench)
+    let mut command = Command::new(&bench);
+    command
         .args(["run", &arguments.comparison])
         .arg("--program")
         .arg(&program)
@@ -49,7 +53,11 @@ pub(crate) fn run(arguments: &Args) -> Result<ExitCode> {
         .arg(&data)
         .args(["--scale", &arguments.scale.to_string()])
         .args(["--rounds", &arguments.rounds.to_string()])
-        .args(arguments.check.then_some("--check"))
+        .args(arguments.check.then_some("--check"));
+    if let Some(peer) = &arguments.kafka_backup {
+        command.arg("--kafka-backup").arg(peer);
+    }
+    let status = command
         .arg("--")
         .args(&arguments.arguments)
         .status()

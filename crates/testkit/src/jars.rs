@@ -1,6 +1,7 @@
-//! Kafka's own jars, from Maven Central, kept in `<workspace>/target/testkit/kafka/<version>/`.
+//! Kafka's own jars, from Maven Central, kept in `<workspace>/target/testkit/kafka/<version>/`, those of its command line
+//! tools in `<version>-tools/` beside it.
 //!
-//! Maven is run once per version; afterwards the folder is used as it is, so everything works offline. Several
+//! Maven is run once for each; afterwards the folder is used as it is, so everything works offline. Several
 //! processes may ask at the same time: a file lock lets one of them do the work. A folder is complete when its
 //! marker file holds the digest of the pom it was made from.
 
@@ -9,6 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+/// What a broker is made of.
+const BROKER: &str = "kafka_2.13";
 
 /// A version of Apache Kafka that tests run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,8 +64,8 @@ impl KafkaVersion {
         }
     }
 
-    fn pom(self) -> String {
-        let mut dependencies = vec![("org.apache.kafka", "kafka_2.13", self.number())];
+    fn pom(self, artifact: &'static str) -> String {
+        let mut dependencies = vec![("org.apache.kafka", artifact, self.number())];
         dependencies.extend(self.logging_artifacts());
         let dependencies: String = dependencies
             .iter()
@@ -82,8 +86,7 @@ impl KafkaVersion {
 
     /// True where the jars are already on this machine, so that nothing needs the network.
     pub fn is_installed(self) -> bool {
-        let folder = cache_folder().join("kafka").join(self.number());
-        fs::read_to_string(folder.join("installed.xml")).is_ok_and(|text| text == self.pom())
+        holds(&folder_of(self.number()), &self.pom(BROKER))
     }
 
     /// Gets the jars where they are missing.
@@ -92,12 +95,25 @@ impl KafkaVersion {
     ///
     /// Where `mvn` is missing or fails; the message holds what it printed.
     pub fn install(self) -> Result<Installation> {
-        let folder = cache_folder().join("kafka").join(self.number());
+        self.install_into(folder_of(self.number()), BROKER)
+    }
+
+    /// The same for the jars of the command line tools.
+    ///
+    /// # Errors
+    ///
+    /// As [`install`](Self::install).
+    pub fn install_tools(self) -> Result<Installation> {
+        self.install_into(folder_of(&format!("{}-tools", self.number())), "kafka-tools")
+    }
+
+    fn install_into(self, folder: PathBuf, artifact: &'static str) -> Result<Installation> {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let lock = File::create(folder.join("lock"))?;
         lock.lock().context("cannot lock the folder of Kafka's jars")?;
-        if !self.is_installed() {
-            self.download(&folder)?;
+        let pom = self.pom(artifact);
+        if !holds(&folder, &pom) {
+            self.download(&folder, &pom)?;
         }
         Ok(Installation {
             folder,
@@ -105,12 +121,12 @@ impl KafkaVersion {
         })
     }
 
-    fn download(self, folder: &Path) -> Result<()> {
+    fn download(self, folder: &Path, pom: &str) -> Result<()> {
         let libs = folder.join("libs");
         if libs.exists() {
             fs::remove_dir_all(&libs)?;
         }
-        fs::write(folder.join("pom.xml"), self.pom())?;
+        fs::write(folder.join("pom.xml"), pom)?;
         let (name, text) = self.logging_configuration();
         fs::write(folder.join(name), text)?;
         let output = Command::new("mvn")
@@ -128,7 +144,7 @@ impl KafkaVersion {
                 output.stderr.escape_ascii().to_string().replace("\\n", "\n"),
             );
         }
-        fs::write(folder.join("installed.xml"), self.pom())?;
+        fs::write(folder.join("installed.xml"), pom)?;
         Ok(())
     }
 }
@@ -142,21 +158,40 @@ pub struct Installation {
 
 impl Installation {
     /// The arguments of `java` that put the jars on the class path and set up logging; a main class follows.
+    ///
+    /// Heap and compiler are small: what starts fast.
     pub fn java_arguments(&self) -> Vec<String> {
+        let mut arguments = vec![
+            "-Xmx256m".into(),
+            "-XX:+UseSerialGC".into(),
+            "-XX:TieredStopAtLevel=1".into(),
+        ];
+        arguments.extend(self.class_path_arguments());
+        arguments
+    }
+
+    /// The same, with Java's own choice of heap and compiler.
+    pub fn class_path_arguments(&self) -> Vec<String> {
         let (name, _) = self.version.logging_configuration();
         let key = match self.version {
             KafkaVersion::V3_9 => "log4j.configuration",
             KafkaVersion::V4_1 => "log4j2.configurationFile",
         };
         vec![
-            "-Xmx256m".into(),
-            "-XX:+UseSerialGC".into(),
-            "-XX:TieredStopAtLevel=1".into(),
             format!("-D{key}=file:{}", self.folder.join(name).display()),
             "-cp".into(),
             format!("{}/*", self.folder.join("libs").display()),
         ]
     }
+}
+
+/// True where the folder is complete, and for this pom.
+fn holds(folder: &Path, pom: &str) -> bool {
+    fs::read_to_string(folder.join("installed.xml")).is_ok_and(|text| text == pom)
+}
+
+fn folder_of(name: &str) -> PathBuf {
+    cache_folder().join("kafka").join(name)
 }
 
 /// Where downloads for tests are kept: `<workspace>/target/testkit`, whatever the target folder of the build is.
