@@ -26,6 +26,9 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsResponse, BrokerId, DeleteGroupsRequest, DeleteGroupsResponse, DescribeConfigsRequest,
     DescribeConfigsResponse, DescribeProducersRequest, DescribeProducersResponse, EndTxnResponse,
@@ -33,7 +36,7 @@ use kafka_protocol::messages::{
     IncrementalAlterConfigsResponse, InitProducerIdResponse, ListGroupsResponse, ListOffsetsRequest,
     ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetCommitResponse,
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceResponse,
-    TopicName,
+    TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
@@ -41,7 +44,7 @@ use super::{Batch, PRODUCE_VERSION, Sink};
 use crate::dataset::TOPIC;
 
 /// The requests that are answered, and in which versions.
-const APIS: [(ApiKey, i16, i16); 15] = [
+const APIS: [(ApiKey, i16, i16); 16] = [
     (ApiKey::Produce, PRODUCE_VERSION, PRODUCE_VERSION),
     (ApiKey::ListOffsets, 7, 7),
     (ApiKey::Metadata, 12, 12),
@@ -55,6 +58,7 @@ const APIS: [(ApiKey, i16, i16); 15] = [
     (ApiKey::OffsetDelete, 0, 0),
     (ApiKey::DescribeProducers, 0, 0),
     (ApiKey::EndTxn, 3, 3),
+    (ApiKey::WriteTxnMarkers, 1, 1),
     (ApiKey::DeleteGroups, 2, 2),
     (ApiKey::ListGroups, 4, 4),
 ];
@@ -111,6 +115,7 @@ impl Sink {
             ApiKey::OffsetFetch => reply(body, version, out, |request| self.committed(request)),
             ApiKey::OffsetDelete => reply(body, version, out, |request| self.forget(request)),
             ApiKey::DescribeProducers => reply(body, version, out, producers),
+            ApiKey::WriteTxnMarkers => reply(body, version, out, markers),
             ApiKey::DeleteGroups => reply(body, version, out, |request| self.delete_groups(request)),
             ApiKey::ListGroups => ListGroupsResponse::default().encode(out, version),
             // TRANSACTIONAL_ID_AUTHORIZATION_FAILED: no transactions here.
@@ -346,6 +351,26 @@ fn versions() -> ApiVersionsResponse {
             .with_max_version(*most)
     });
     ApiVersionsResponse::default().with_api_keys(apis.collect())
+}
+
+/// CLUSTER_AUTHORIZATION_FAILED: nobody may write markers here.
+fn markers(request: &WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    let markers = request.markers.iter().map(|marker| {
+        let topics = marker.topics.iter().map(|topic| {
+            let partitions = topic.partition_indexes.iter().map(|partition| {
+                WritableTxnMarkerPartitionResult::default()
+                    .with_partition_index(*partition)
+                    .with_error_code(31)
+            });
+            WritableTxnMarkerTopicResult::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions.collect())
+        });
+        WritableTxnMarkerResult::default()
+            .with_producer_id(marker.producer_id)
+            .with_topics(topics.collect())
+    });
+    WriteTxnMarkersResponse::default().with_markers(markers.collect())
 }
 
 /// Nobody is remembered.

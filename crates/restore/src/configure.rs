@@ -8,7 +8,7 @@ use std::time::Duration;
 use kafka::admin::{ConfigChange, ConfigEntry, ConfigOperation, ConfigResource, ConfigSource};
 use kafka::cluster::Cluster;
 use kafka::error::KafkaError;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long brokers may take; then it goes on without knowing.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -36,14 +36,26 @@ pub(crate) async fn change(
     Ok(())
 }
 
-/// Makes the changes and waits until every broker shows them. One that cannot be asked is not waited for.
+/// Makes the changes and waits until every broker's logs follow them. One that cannot be asked is not waited for.
 pub(crate) async fn change_and_wait(
     cluster: &Cluster,
     topic: &str,
     changes: Vec<(String, ConfigOperation)>,
 ) -> Result<(), KafkaError> {
+    let followed = change_everywhere(cluster, topic, changes).await?;
+    sleep_until(followed).await;
+    Ok(())
+}
+
+/// Makes the changes, waits until every broker shows them, and gives the time at which their logs will follow them, for
+/// those who have something else to do until then.
+pub(crate) async fn change_everywhere(
+    cluster: &Cluster,
+    topic: &str,
+    changes: Vec<(String, ConfigOperation)>,
+) -> Result<Instant, KafkaError> {
     if changes.is_empty() {
-        return Ok(());
+        return Ok(Instant::now());
     }
     change(cluster, topic, changes.clone()).await?;
     let names: Vec<&str> = changes.iter().map(|(name, _)| name.as_str()).collect();
@@ -59,8 +71,7 @@ pub(crate) async fn change_and_wait(
             sleep(PAUSE).await;
         }
     }
-    sleep(BREATH).await;
-    Ok(())
+    Ok(Instant::now() + BREATH)
 }
 
 fn shows(entries: &[ConfigEntry], (name, operation): &(String, ConfigOperation)) -> bool {

@@ -105,6 +105,7 @@ impl<'a> Writer<'a> {
 
     async fn write_all(&mut self, receiver: &mut mpsc::Receiver<Encoded>) -> Result<(), RestoreError> {
         let clock = &self.shared.counters.clock;
+        self.task.topic.follows_profile().await;
         loop {
             let asked = Instant::now();
             let next = receiver.recv().await;

@@ -16,8 +16,9 @@ use kafka::cluster::Cluster;
 use kafka::error::ResponseError;
 use record::TopicPartition;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
 
-use crate::configure::change_and_wait;
+use crate::configure::{change_and_wait, change_everywhere};
 use crate::error::RestoreError;
 use crate::exact::gaps::GapMethod;
 use crate::job::Job;
@@ -60,11 +61,18 @@ pub(crate) struct Prepared {
     choice: String,
     /// What an earlier run of this restore has put behind others.
     appended: Option<Appended>,
+    /// When the logs follow the profile; no record is written before.
+    follows_at: Instant,
     /// The journal as it is kept; what is other while restoring is in its originals.
     journal: Mutex<Journal>,
 }
 
 impl Prepared {
+    /// Waits until records may be written. Reading and encoding them need not wait.
+    pub(crate) async fn follows_profile(&self) {
+        sleep_until(self.follows_at).await;
+    }
+
     /// The own value that a setting has outside of the restore; none where the brokers' default holds.
     pub(crate) async fn original(&self, name: &str) -> Option<String> {
         match self.journal.lock().await.originals.get(name) {
@@ -216,27 +224,28 @@ pub(crate) async fn prepare(
         }
         journal.append |= append;
         let (place, shared) = journals.place(&topic.target);
-        let prepared = Prepared {
+        let mut prepared = Prepared {
             configs,
             place,
             shared,
             choice: choice.clone(),
             appended,
+            follows_at: Instant::now(),
             journal: Mutex::new(journal),
         };
-        put_profile_on(cluster, topic, &prepared, &mut preparation).await?;
+        prepared.follows_at = put_profile_on(cluster, topic, &prepared, &mut preparation).await?;
         preparation.topics.push(Arc::new(prepared));
     }
     Ok(preparation)
 }
 
-/// Keeps the journal, and makes the changes that the topic needs.
+/// Keeps the journal, and makes the changes that the topic needs. Gives the time at which its logs follow them.
 async fn put_profile_on(
     cluster: &Cluster,
     topic: &TopicPlan,
     prepared: &Prepared,
     preparation: &mut Preparation,
-) -> Result<(), RestoreError> {
+) -> Result<Instant, RestoreError> {
     let fills = topic.needs_fillers() || topic.gaps == Some(GapMethod::Hidden);
     let changes = profile::changes(&prepared.configs, fills);
     let mut journal = prepared.journal.lock().await;
@@ -252,36 +261,36 @@ async fn put_profile_on(
             .findings
             .extend(prepared.place.keep(cluster, &journal).await),
     }
-    let refused = put_on(cluster, topic, &changes, preparation).await?;
+    let (refused, follows_at) = put_on(cluster, topic, &changes, preparation).await?;
     if !refused.is_empty() {
         journal.originals.retain(|name, _| !refused.contains(name));
         preparation
             .findings
             .extend(prepared.place.keep(cluster, &journal).await);
     }
-    Ok(())
+    Ok(follows_at)
 }
 
 /// Makes the changes of the profile. One that the cluster refuses is a finding with its meaning, and a command for
-/// somebody else; their names are given back.
+/// somebody else; their names are given back, with the time at which the logs follow the others.
 async fn put_on(
     cluster: &Cluster,
     topic: &TopicPlan,
     changes: &[profile::ConfigChange],
     preparation: &mut Preparation,
-) -> Result<Vec<String>, RestoreError> {
+) -> Result<(Vec<String>, Instant), RestoreError> {
     let operation =
         |change: &profile::ConfigChange| (change.name.clone(), ConfigOperation::Set(change.during.clone()));
-    match change_and_wait(cluster, &topic.target, changes.iter().map(operation).collect()).await {
-        Ok(()) => return Ok(Vec::new()),
+    match change_everywhere(cluster, &topic.target, changes.iter().map(operation).collect()).await {
+        Ok(follows_at) => return Ok((Vec::new(), follows_at)),
         Err(error) if error.is_retriable() => return Err(error.into()),
         Err(_) => {}
     }
-    let mut refused = Vec::new();
+    let (mut refused, mut follows_at) = (Vec::new(), Instant::now());
     // All or nothing: one by one shows which one is refused.
     for change in changes {
-        match change_and_wait(cluster, &topic.target, vec![operation(change)]).await {
-            Ok(()) => {}
+        match change_everywhere(cluster, &topic.target, vec![operation(change)]).await {
+            Ok(time) => follows_at = time,
             Err(error) if error.is_retriable() => return Err(error.into()),
             Err(error) => {
                 refused.push(change.name.clone());
@@ -304,7 +313,7 @@ async fn put_on(
             }
         }
     }
-    Ok(refused)
+    Ok((refused, follows_at))
 }
 
 /// Says of each topic of a plan that gets records behind others whether they are there already.
