@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use super::budget::SourceAccount;
 use super::cursor::{Cursor, Reference};
 use super::merge::{BLOCKS_IN_SHARE, LEAST_BLOCK, MEMBER_BYTES, PartitionStream, Stop};
 use super::object::{Failure, Item, ObjectSpec, ReadOptions, Source, Summary, footprint};
@@ -32,7 +33,7 @@ impl PartitionStream {
             if !first && (self.ahead_bytes + bytes > most_bytes || (crowded && bytes > MEMBER_BYTES)) {
                 return;
             }
-            let source = self.open(index, self.context.budget.reserve());
+            let source = self.open(self.account.source(), index, self.context.budget.reserve());
             self.ahead_bytes += bytes;
             self.ahead.push_back(source);
         }
@@ -50,7 +51,14 @@ impl PartitionStream {
         budget.total() / 2 / budget.partitions_now().max(1)
     }
 
-    fn open(&self, index: usize, share: usize) -> Source {
+    /// Starts to read an object that takes part from its beginning: as a borrower it would ask for too much.
+    fn open_member(&self, index: usize, share: usize) -> Source {
+        let account = self.account.source();
+        account.promote();
+        self.open(account, index, share)
+    }
+
+    fn open(&self, account: SourceAccount, index: usize, share: usize) -> Source {
         let object = self.objects.get(index);
         let spec = ObjectSpec {
             index,
@@ -72,7 +80,7 @@ impl PartitionStream {
                 .min((share / BLOCKS_IN_SHARE).max(LEAST_BLOCK)),
             skip_bad: self.options.on_bad_record == OnBadRecord::Skip,
         };
-        Source::open(&self.context, self.account.source(), spec, options)
+        Source::open(&self.context, account, spec, options)
     }
 
     pub(super) fn members(&self) -> usize {
@@ -107,9 +115,9 @@ impl PartitionStream {
         }
         let members = self.members() + until - self.next;
         if members > 1 && need > self.account.reserve() {
-            // Nobody will use these before the merge goes on, so they must not be waited for.
-            self.ahead.clear();
+            // Nobody will use these before the merge goes on, and the merge needs their memory.
             self.ahead_bytes = 0;
+            Source::close_all(std::mem::take(&mut self.ahead)).await;
             // More than the least where there is enough, since longer ranges take fewer requests.
             let comfortable = members.saturating_mul(512 << 10).min(self.fair_share() / 2);
             let too_much = self.account.grow(need.max(comfortable)).await.err();
@@ -138,11 +146,15 @@ impl PartitionStream {
                     self.ahead_bytes -= self.ahead_footprint(index);
                     let bytes = footprint(self.objects.size(index), self.context.budget.reserve());
                     let too_wide = source.options.block_bytes > share / 2 && bytes > share;
-                    if too_wide { self.open(index, share) } else { source }
+                    if too_wide {
+                        self.open_member(index, share)
+                    } else {
+                        source.account.promote();
+                        source
+                    }
                 }
-                None => self.open(index, share),
+                None => self.open_member(index, share),
             };
-            source.account.promote();
             let need = footprint(self.objects.size(index), MEMBER_BYTES);
             self.need += need;
             let mut cursor = Cursor::new(source, need);

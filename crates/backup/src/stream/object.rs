@@ -111,7 +111,7 @@ pub(super) struct Source {
     pub(super) account: SourceAccount,
     items: UnboundedReceiver<Item>,
     waits: Arc<AtomicU64>,
-    _task: AbortOnDrop<()>,
+    task: AbortOnDrop<()>,
 }
 
 impl Source {
@@ -144,7 +144,19 @@ impl Source {
             account,
             items,
             waits,
-            _task: AbortOnDrop(tokio::spawn(reader.run())),
+            task: AbortOnDrop(tokio::spawn(reader.run())),
+        }
+    }
+
+    /// Ends the reading of these objects, and waits until their memory is given back.
+    pub(super) async fn close_all(sources: impl IntoIterator<Item = Self>) {
+        let tasks: Vec<_> = sources.into_iter().map(|source| source.task).collect();
+        for task in &tasks {
+            task.0.abort();
+        }
+        for mut task in tasks {
+            // It was cancelled, or at its end.
+            let _ = (&mut task.0).await;
         }
     }
 
