@@ -9,11 +9,13 @@
 
 mod chain;
 mod gzip;
+mod inflate;
 mod xerial;
 mod zstandard;
 
 pub use chain::{Chain, StoredBytes};
 pub use gzip::Gzip;
+pub(crate) use inflate::Inflate;
 pub use xerial::XerialSnappy;
 pub use zstandard::Zstandard;
 

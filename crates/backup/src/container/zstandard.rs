@@ -16,6 +16,9 @@ const WINDOW_LOG_MAX: u32 = 23;
 
 const PIECE: usize = 128 << 10;
 
+/// What a decoder keeps beside buffers, in bytes: tables, and literals of the block at hand.
+const TABLES: usize = 96 << 10;
+
 /// Unwraps Zstandard.
 pub struct Zstandard {
     decoder: Option<Decoder<'static>>,
@@ -124,10 +127,10 @@ impl Unwrap for Zstandard {
         Ok(used)
     }
 
-    /// The window, as far as there is content for it, and the decoder's buffers of a block each.
+    /// The window, as far as there is content for it, the decoder's buffers of a block each, and its tables.
     fn memory_bytes(&self) -> usize {
         let window = window(&self.header).unwrap_or(0).min(1 << WINDOW_LOG_MAX);
-        usize::try_from(window.min(self.written)).unwrap_or(usize::MAX) + 2 * PIECE
+        usize::try_from(window.min(self.written)).unwrap_or(usize::MAX) + 2 * PIECE + TABLES
     }
 
     fn finish(&mut self) -> Result<(), ContainerError> {
@@ -165,7 +168,7 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(output, content);
-        assert_eq!(unwrapper.memory_bytes(), (2 << 20) + 2 * PIECE);
+        assert_eq!(unwrapper.memory_bytes(), (2 << 20) + 2 * PIECE + TABLES);
         // In one piece, the content is the window.
         let whole = zstd::bulk::compress(&content[..1000], 3).unwrap();
         assert_eq!(window(&whole), Some(1000));

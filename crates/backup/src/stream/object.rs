@@ -42,8 +42,8 @@ const MOST_RANGE: usize = 8 << 20;
 /// Ranges of one long range that are under way at once.
 const PARTS_AT_ONCE: usize = 4;
 
-/// Memory of a decoder and its task that nobody can ask for: tables, windows of codecs.
-pub(super) const DECODER_BYTES: usize = 48 << 10;
+/// Memory of a decoder and its task that nobody can ask for. Containers tell their own.
+pub(super) const DECODER_BYTES: usize = 16 << 10;
 
 /// What is known of an object before it is read.
 #[derive(Clone, Debug)]

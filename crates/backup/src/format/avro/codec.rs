@@ -5,13 +5,15 @@
 
 use std::io::Read;
 
-use crate::container::{Unwrap, Zstandard};
+use crc_fast::CrcAlgorithm;
+
+use crate::container::{Inflate, Unwrap, Zstandard};
 
 /// How a file's blocks are packed.
 pub(super) enum Codec {
     /// Not at all.
     Null,
-    Deflate(Box<flate2::Decompress>),
+    Deflate(Box<Inflate>),
     /// Raw snappy, with a CRC-32 of the unpacked bytes behind it.
     Snappy(snap::raw::Decoder),
     Zstandard(Box<Zstandard>),
@@ -27,7 +29,7 @@ impl Codec {
     pub(super) fn named(name: &[u8]) -> Result<Self, String> {
         Ok(match name {
             b"" | b"null" => Codec::Null,
-            b"deflate" => Codec::Deflate(Box::new(flate2::Decompress::new(false))),
+            b"deflate" => Codec::Deflate(Box::new(Inflate::new())),
             b"snappy" => Codec::Snappy(snap::raw::Decoder::new()),
             b"zstandard" => Codec::Zstandard(Box::default()),
             b"bzip2" => Codec::Bzip2,
@@ -51,19 +53,19 @@ impl Codec {
             Codec::Null => Ok(0),
             Codec::Deflate(inflate) => {
                 plain.clear();
-                inflate.reset(false);
+                inflate.reset();
+                let mut used = 0;
                 loop {
-                    let used = inflate.total_in() as usize;
                     grow(plain, packed.len(), limit).ok_or_else(too_long)?;
-                    let before = plain.len();
-                    let status = inflate
-                        .decompress_vec(&packed[used..], plain, flate2::FlushDecompress::Finish)
-                        .map_err(|error| format!("the deflate data is damaged: {error}"))?;
-                    let now = inflate.total_in() as usize;
-                    if status == flate2::Status::StreamEnd {
-                        return whole(plain, now, packed, limit, too_long);
+                    let room = plain.capacity() - plain.len();
+                    let progress = inflate
+                        .inflate(&packed[used..], plain, room)
+                        .map_err(|damage| format!("the deflate data is damaged: {damage}"))?;
+                    used += progress.used;
+                    if progress.ended {
+                        return whole(plain, used, packed, limit, too_long);
                     }
-                    if now == used && plain.len() == before && plain.len() < plain.capacity() {
+                    if plain.len() < plain.capacity() {
                         return Err("the deflate data stops early".into());
                     }
                 }
@@ -85,9 +87,8 @@ impl Codec {
                     plain.resize(length, 0);
                 }
                 let length = decoder.decompress(packed, plain).map_err(damaged)?;
-                let mut found = flate2::Crc::new();
-                found.update(&plain[..length]);
-                if found.sum() != u32::from_be_bytes(*checksum) {
+                let found = crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, &plain[..length]);
+                if found != u64::from(u32::from_be_bytes(*checksum)) {
                     return Err("the checksum of a block does not match its content".into());
                 }
                 Ok(length)
