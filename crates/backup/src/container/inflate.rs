@@ -210,6 +210,7 @@ impl Inflate {
     fn quickly(&mut self, from: &mut Input<'_>, stop: usize) -> Result<(), Damage> {
         let (codes, ring, bytes) = (&*self.codes, &mut *self.ring, from.bytes);
         let (mut position, mut at) = (from.position, self.at);
+        // Of the count the lowest six bits mean something while literals and matches are plain.
         let (mut bits, mut count) = (from.bits, from.count);
         // How far back from the beginning of the ring a match may reach.
         let before = self.before.min(RING as u64) as usize;
@@ -235,7 +236,8 @@ impl Inflate {
                     break;
                 };
                 at = next;
-                take!(entry.bits());
+                bits >>= entry.bits();
+                count = entry.taken_from(count);
                 // There are bits for two of them, each of which takes 25 at most.
                 entry = codes.literal(bits);
                 if at < stop && entry.is_plain() {
@@ -244,10 +246,12 @@ impl Inflate {
                         break;
                     };
                     at = next;
-                    take!(entry.bits());
+                    bits >>= entry.bits();
+                    count = entry.taken_from(count);
                 }
                 continue;
             }
+            count &= 63;
             if entry.is_special() {
                 let (rest, looked) = match codes.special_literal(entry, bits) {
                     Ok(found) => found,
@@ -291,6 +295,7 @@ impl Inflate {
             at += length;
         }
         // Whole bytes that were taken in advance go back.
+        count &= 63;
         let ahead = (count >> 3) as usize;
         let back = ahead.min(position - from.position);
         from.position = position - back;

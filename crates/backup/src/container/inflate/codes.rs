@@ -203,6 +203,12 @@ impl Entry {
         self.0 & 63
     }
 
+    /// What is left of `count` bits behind it. Only the lowest six bits of that mean something.
+    #[inline(always)]
+    pub(super) fn taken_from(self, count: u32) -> u32 {
+        count.wrapping_sub(self.0)
+    }
+
     #[inline(always)]
     fn code_bits(self) -> u32 {
         self.0 >> 8 & 63
