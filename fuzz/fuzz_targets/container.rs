@@ -1,8 +1,9 @@
 //! Any bytes as a gzip, xerial snappy or zstd container: no panic, no hang, output within its limit, and the
-//! same content however input and output are cut.
+//! same content however input and output are cut. What is inflated is what another implementation inflates.
 #![no_main]
 
 use backup::container::{Container, ContainerError, sniff, unwrapper};
+use flate2::{Decompress, FlushDecompress, Status};
 use libfuzzer_sys::fuzz_target;
 
 /// Content behind this is not asked for: bombs are cheap to write and slow to read.
@@ -26,6 +27,13 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let whole = unwrap(container, &stored, usize::MAX, 1 << 16);
+    if magic == MAGICS[0] {
+        let (content, ended) = inflated(rest);
+        let shorter = whole.0.len().min(content.len());
+        assert_eq!(whole.0[..shorter], content[..shorter]);
+        // Behind its end there may be another member, or what is none.
+        assert!(!ended || whole.0.len() >= content.len());
+    }
     let pieces = unwrap(container, &stored, 7, 100);
     let shorter = whole.0.len().min(pieces.0.len());
     assert_eq!(whole.0[..shorter], pieces.0[..shorter]);
@@ -34,6 +42,23 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(whole.is_ok(), pieces.is_ok());
     }
 });
+
+/// What zlib-rs makes of deflated data, and whether it is whole.
+fn inflated(deflated: &[u8]) -> (Vec<u8>, bool) {
+    let mut inflate = Decompress::new(false);
+    let mut content = Vec::new();
+    while content.len() <= MAX_CONTENT {
+        content.reserve(64 << 10);
+        let (used, before) = (inflate.total_in() as usize, content.len());
+        match inflate.decompress_vec(&deflated[used..], &mut content, FlushDecompress::None) {
+            Ok(Status::StreamEnd) => return (content, true),
+            Ok(_) if inflate.total_in() as usize == used && content.len() == before => break,
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    (content, false)
+}
 
 fn unwrap(
     container: Container,
