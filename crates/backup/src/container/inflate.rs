@@ -10,30 +10,15 @@
 //! accepted and what is refused is what zlib accepts and refuses.
 
 mod codes;
+mod input;
+mod ring;
 
 use codes::{Codes, Entry};
-
-/// Bytes of the ring that is written to: twice as far as a match may reach back (RFC 1951, section 2), so that what is
-/// written beyond the end of something never is what may still be copied.
-const RING: usize = 64 << 10;
-
-/// The longest match.
-const MOST_LENGTH: usize = 258;
-
-/// Bytes that are copied at once.
-const STEP: usize = 32;
-
-/// Bytes behind the ring: for two literals and a match that begin just before its end, and what copying in steps writes
-/// beyond that.
-const SPARE: usize = 2 + MOST_LENGTH + STEP;
+use input::{Damage, Input};
+use ring::{RING, Ring, STEP, copy_any};
 
 /// The order in which the lengths of the code for code lengths are stored: RFC 1951, 3.2.7.
 const LENGTH_ORDER: [u8; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-
-/// Deflated data that is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Damage(&'static str);
 
 /// How far a call came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,9 +75,6 @@ pub(crate) struct Inflate {
     before: u64,
 }
 
-/// What was written last; its end is followed by its beginning.
-type Ring = [u8; RING + SPARE];
-
 /// The code lengths of a block while they come in.
 struct Lengths {
     /// Those of literals and lengths, and behind them those of distances.
@@ -101,14 +83,6 @@ struct Lengths {
     distances: usize,
     /// How many lengths of the code for code lengths are stored.
     stored: usize,
-}
-
-/// Where a call reads, and the bits that it has in hand.
-struct Input<'a> {
-    bytes: &'a [u8],
-    position: usize,
-    bits: u64,
-    count: u32,
 }
 
 impl Inflate {
@@ -125,7 +99,7 @@ impl Inflate {
                 distances: 0,
                 stored: 0,
             },
-            ring: empty_ring(),
+            ring: ring::empty(),
             at: 0,
             given: 0,
             before: 0,
@@ -222,6 +196,17 @@ impl Inflate {
                 count -= $count;
             };
         }
+        macro_rules! write_plain {
+            ($entry:expr) => {
+                let Some(next) = plain(ring, at, before, $entry, bits) else {
+                    result = Err(TOO_FAR);
+                    break;
+                };
+                at = next;
+                bits >>= $entry.bits();
+                count = $entry.taken_from(count);
+            };
+        }
         while at < stop
             && let Some(word) = bytes.get(position..).and_then(|rest| rest.first_chunk())
         {
@@ -231,23 +216,11 @@ impl Inflate {
             count |= 56;
             let mut entry = codes.literal(bits);
             if entry.is_plain() {
-                let Some(next) = plain(ring, at, before, entry, bits) else {
-                    result = Err(TOO_FAR);
-                    break;
-                };
-                at = next;
-                bits >>= entry.bits();
-                count = entry.taken_from(count);
+                write_plain!(entry);
                 // There are bits for two of them, each of which takes 25 at most.
                 entry = codes.literal(bits);
                 if at < stop && entry.is_plain() {
-                    let Some(next) = plain(ring, at, before, entry, bits) else {
-                        result = Err(TOO_FAR);
-                        break;
-                    };
-                    at = next;
-                    bits >>= entry.bits();
-                    count = entry.taken_from(count);
+                    write_plain!(entry);
                 }
                 continue;
             }
@@ -440,12 +413,6 @@ fn behind_block(is_last: bool) -> State {
     }
 }
 
-fn empty_ring() -> Box<Ring> {
-    // Never on the stack.
-    let ring: Result<Box<Ring>, _> = vec![0; RING + SPARE].into_boxed_slice().try_into();
-    ring.unwrap_or_else(|_| Box::new([0; RING + SPARE]))
-}
-
 /// Writes literals or a whole match to `at`; gives the place behind it, or nothing where a match reaches back too far.
 ///
 /// Both go one way, since which of them comes next cannot be foreseen: always the two bytes of literals and [`STEP`] bytes
@@ -468,23 +435,6 @@ fn plain(ring: &mut Ring, at: usize, before: usize, entry: Entry, bits: u64) -> 
         copy_any(ring, at, distance, length);
     }
     Some(at + length)
-}
-
-/// Copies any match that does not reach back too far. Writes up to [`STEP`] bytes beyond its end.
-#[inline(never)]
-fn copy_any(ring: &mut Ring, at: usize, distance: usize, length: usize) {
-    let from = at.wrapping_sub(distance) % RING;
-    if distance >= STEP && from + length + STEP <= RING {
-        for step in (0..length).step_by(STEP) {
-            ring.copy_within(from + step..from + step + STEP, at + step);
-        }
-    } else {
-        // What lies before `at` goes on behind the ring's end; what lies behind it is older, and goes on at the beginning.
-        let round = if from < at { ring.len() } else { RING };
-        for place in 0..length {
-            ring[at + place] = ring[(from + place) % round];
-        }
-    }
 }
 
 impl Lengths {
@@ -522,54 +472,6 @@ impl Lengths {
         self.all[known..end].fill(repeated);
         *from = ahead;
         Ok(Some(end))
-    }
-}
-
-impl Clone for Input<'_> {
-    fn clone(&self) -> Self {
-        Self { ..*self }
-    }
-}
-
-impl Input<'_> {
-    /// Makes sure that there are `wanted` bits, at most 57, taking bytes as they are needed; false where there are not.
-    fn need(&mut self, wanted: u32) -> bool {
-        while self.count < wanted {
-            let Some(byte) = self.bytes.get(self.position) else {
-                return false;
-            };
-            self.bits |= u64::from(*byte) << self.count;
-            self.count += 8;
-            self.position += 1;
-        }
-        true
-    }
-
-    /// Takes all bytes that there are, fewer than a symbol needs.
-    fn load(&mut self) {
-        self.need(57);
-    }
-
-    fn take(&mut self, count: u32) -> Option<u64> {
-        self.need(count).then(|| {
-            let taken = self.bits & !(u64::MAX << count);
-            self.drop_bits(count);
-            taken
-        })
-    }
-
-    fn drop_bits(&mut self, count: u32) {
-        self.bits >>= count;
-        self.count -= count;
-    }
-
-    fn skip_to_byte(&mut self) {
-        self.drop_bits(self.count % 8);
-    }
-
-    /// The bytes that were not taken.
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.position..]
     }
 }
 

@@ -1,6 +1,7 @@
 //! Huffman codes as tables: what the next bits of the input mean, found with one look.
 
-use super::{Damage, Input, STEP};
+use super::input::{Damage, Input};
+use super::ring::STEP;
 
 /// Bits by which literals and lengths are looked up; longer codes need a second look.
 pub(super) const LITERAL_BITS: u32 = 12;
@@ -15,71 +16,30 @@ const MOST_BITS: usize = 15;
 const END_OF_BLOCK: u16 = 256;
 
 /// The shortest match of each length symbol from 257 on, and how many extra bits add to it: RFC 1951, 3.2.5.
-const LENGTHS: [(u16, u8); 29] = [
-    (3, 0),
-    (4, 0),
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (9, 0),
-    (10, 0),
-    (11, 1),
-    (13, 1),
-    (15, 1),
-    (17, 1),
-    (19, 2),
-    (23, 2),
-    (27, 2),
-    (31, 2),
-    (35, 3),
-    (43, 3),
-    (51, 3),
-    (59, 3),
-    (67, 4),
-    (83, 4),
-    (99, 4),
-    (115, 4),
-    (131, 5),
-    (163, 5),
-    (195, 5),
-    (227, 5),
-    (258, 0),
-];
+const LENGTHS: [(u16, u8); 29] = {
+    let mut lengths = ranges::<29>(3, 8, 4);
+    lengths[28] = (258, 0);
+    lengths
+};
 
 /// The same for distances.
-const DISTANCES: [(u16, u8); 30] = [
-    (1, 0),
-    (2, 0),
-    (3, 0),
-    (4, 0),
-    (5, 1),
-    (7, 1),
-    (9, 2),
-    (13, 2),
-    (17, 3),
-    (25, 3),
-    (33, 4),
-    (49, 4),
-    (65, 5),
-    (97, 5),
-    (129, 6),
-    (193, 6),
-    (257, 7),
-    (385, 7),
-    (513, 8),
-    (769, 8),
-    (1025, 9),
-    (1537, 9),
-    (2049, 10),
-    (3073, 10),
-    (4097, 11),
-    (6145, 11),
-    (8193, 12),
-    (12289, 12),
-    (16385, 13),
-    (24577, 13),
-];
+const DISTANCES: [(u16, u8); 30] = ranges(1, 4, 2);
+
+/// Ranges one behind the other from `first` on: `single` of one number each, then ranges twice as long after each `equal`.
+const fn ranges<const COUNT: usize>(first: u16, single: usize, equal: usize) -> [(u16, u8); COUNT] {
+    let mut ranges = [(0, 0); COUNT];
+    let (mut place, mut base) = (0, first);
+    while place < COUNT {
+        let extra = match place.checked_sub(single) {
+            Some(behind) => behind / equal + 1,
+            None => 0,
+        };
+        ranges[place] = (base, extra as u8);
+        base += 1 << extra;
+        place += 1;
+    }
+    ranges
+}
 
 const INVALID_LITERAL: Damage = Damage("an invalid code for a literal or a length");
 const INVALID_DISTANCE: Damage = Damage("an invalid code for a distance");
@@ -486,11 +446,14 @@ impl Codes {
     fn join(&mut self) {
         let alone = self.literal;
         let whole = self.distance.map(Entry::as_whole);
-        for (symbol, length, code) in self.literal_code.codes() {
-            if length >= LITERAL_BITS || symbol == END_OF_BLOCK {
-                continue;
+        for (_, length, code) in self.literal_code.codes() {
+            if length >= LITERAL_BITS {
+                break;
             }
             let entry = alone[code];
+            if entry.is_special() {
+                continue;
+            }
             let left = LITERAL_BITS - length;
             if entry.is_literal() {
                 let places = self.literal[code..].iter_mut().step_by(1 << length);
@@ -611,4 +574,32 @@ fn careful(
     let entry = entry(symbol, length);
     let is_invalid = entry.is_special() && !entry.is_end();
     if is_invalid { Err(invalid) } else { Ok(Some(entry)) }
+}
+
+/// The least length of a symbol, and its extra bits.
+#[cfg(test)]
+pub(super) fn length(symbol: usize) -> (usize, usize) {
+    let (base, extra) = LENGTHS[symbol - 257];
+    (base.into(), extra.into())
+}
+
+/// The same for distances.
+#[cfg(test)]
+pub(super) fn distance(symbol: usize) -> (usize, usize) {
+    let (base, extra) = DISTANCES[symbol];
+    (base.into(), extra.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_those_of_the_specification() {
+        let lengths = [(3, 0), (10, 0), (11, 1), (17, 1), (19, 2), (227, 5), (258, 0)];
+        assert_eq!([257, 264, 265, 268, 269, 284, 285].map(length), lengths);
+        let distances = [(1, 0), (4, 0), (5, 1), (25, 3), (33, 4), (24_577, 13)];
+        assert_eq!([0, 3, 4, 9, 10, 29].map(distance), distances);
+        assert_eq!(usize::from(DISTANCES[FIRST_FAR].0), STEP + 1);
+    }
 }

@@ -183,6 +183,79 @@ fn flushed_blocks_stored_blocks_and_blocks_without_content() {
     assert_eq!(inflated(&[1, 0, 0, 0xff, 0xff], 1, 10), (vec![], Some(5)));
 }
 
+/// Writes deflated data bit by bit.
+#[derive(Default)]
+struct Bits {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Bits {
+    /// A number, its lowest bit first.
+    fn number(&mut self, value: usize, bits: usize) {
+        for bit in 0..bits {
+            if self.count % 8 == 0 {
+                self.bytes.push(0);
+            }
+            self.bytes[self.count / 8] |= ((value >> bit & 1) as u8) << (self.count % 8);
+            self.count += 1;
+        }
+    }
+
+    /// A code, its highest bit first.
+    fn code(&mut self, code: usize, bits: usize) {
+        (0..bits).rev().for_each(|bit| self.number(code >> bit & 1, 1));
+    }
+
+    /// A literal, a length or the end in the fixed code: RFC 1951, 3.2.6.
+    fn symbol(&mut self, symbol: usize) {
+        match symbol {
+            0..144 => self.code(0x30 + symbol, 8),
+            144..256 => self.code(0x190 + symbol - 144, 9),
+            256..280 => self.code(symbol - 256, 7),
+            _ => self.code(0xc0 + symbol - 280, 8),
+        }
+    }
+}
+
+#[test]
+fn every_symbol_of_the_fixed_codes_behind_every_other() {
+    let mut bits = Bits::default();
+    bits.number(1 | 1 << 1, 3);
+    // Something to reach back to.
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut content: Vec<u8> = (0..40_000).map(|_| random.u8(..)).collect();
+    content.iter().for_each(|byte| bits.symbol(usize::from(*byte)));
+    for distance in 0..30 {
+        for symbol in (0..256).chain(257..286) {
+            bits.symbol(symbol);
+            if symbol < 256 {
+                content.push(symbol as u8);
+                continue;
+            }
+            let (length, extra) = codes::length(symbol);
+            let more = random.usize(..1 << extra);
+            bits.number(more, extra);
+            bits.code(distance, 5);
+            let (back, extra) = codes::distance(distance);
+            let farther = random.usize(..1 << extra);
+            bits.number(farther, extra);
+            for _ in 0..length + more {
+                content.push(content[content.len() - back - farther]);
+            }
+        }
+    }
+    bits.symbol(256);
+    let end = Some(bits.bytes.len());
+    assert!(expected(&bits.bytes) == (content.clone(), end));
+    for (chunk, room) in [(usize::MAX, 1 << 20), (1000, 1000), (1, 1)] {
+        assert!(
+            inflated(&bits.bytes, chunk, room) == (content.clone(), end),
+            "{chunk}"
+        );
+    }
+}
+
 #[test]
 fn what_an_encoder_never_writes_is_refused() {
     for (bytes, reason) in [
