@@ -194,7 +194,7 @@ impl Bits {
     /// A number, its lowest bit first.
     fn number(&mut self, value: usize, bits: usize) {
         for bit in 0..bits {
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             self.bytes[self.count / 8] |= ((value >> bit & 1) as u8) << (self.count % 8);
