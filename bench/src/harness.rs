@@ -16,6 +16,7 @@ use crate::floor::{Part, Stage};
 use crate::generate;
 use crate::instructions;
 use crate::limits;
+use crate::listing;
 use crate::measure::{self, Cost};
 use crate::peers;
 use crate::table::{Row, table};
@@ -43,6 +44,8 @@ pub enum Comparison {
     Latency,
     /// The program into a sink that answers 20 ms late, or takes 50 MB/s from each connection.
     Delays,
+    /// The inventory of ten million objects, from a store that makes up their keys.
+    Listing,
     /// Instructions per record of decoding and encoding, from every form.
     Instructions,
 }
@@ -120,6 +123,7 @@ pub fn run(comparison: Comparison, settings: &Settings) -> Result<()> {
         Comparison::Sink => limits::sink(settings)?,
         Comparison::Latency => limits::latency(settings)?,
         Comparison::Delays => limits::delays(settings)?,
+        Comparison::Listing => listing::compare(settings)?,
         Comparison::Instructions => instructions::run(settings)?,
         Comparison::Restore => {
             let gzip = [

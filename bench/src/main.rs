@@ -11,7 +11,7 @@ use kafka::batch::Compression;
 use kafka_restore_bench::dataset::{Dataset, Form, Shape};
 use kafka_restore_bench::floor::{self, Stage};
 use kafka_restore_bench::harness::{self, Comparison, Settings};
-use kafka_restore_bench::{generate, librdkafka, replay, sink, store};
+use kafka_restore_bench::{generate, librdkafka, listing, replay, sink, store};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -106,6 +106,11 @@ enum Child {
         #[arg(long)]
         bandwidth: Option<u64>,
     },
+    /// Take an inventory of made-up keys.
+    Listing {
+        #[command(flatten)]
+        keys: listing::Keys,
+    },
     /// Be an object store.
     Store {
         #[arg(long)]
@@ -191,6 +196,7 @@ fn participate(child: Child) -> Result<String> {
             };
             return Ok(serde_json::to_string(&sink::serve(behaviour, announce)?)?);
         }
+        Child::Listing { keys } => return Ok(serde_json::to_string(&listing::run(keys)?)?),
         Child::Store { from, latency } => {
             let asked = store::serve(&from, Duration::from_millis(latency), announce)?;
             return Ok(serde_json::to_string(&asked)?);

@@ -12,7 +12,7 @@ use crate::{project, say, test};
 /// Builds everything for release, generates the backups that are missing, and runs a comparison (see bench/README.md).
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to compare: restore, codecs, forms, memory, growth, peers, floors, sink, latency, delays, instructions.
+    /// What to compare: restore, codecs, forms, memory, growth, peers, floors, sink, latency, delays, listing, instructions.
     #[arg(default_value = "restore")]
     comparison: String,
     /// The part of each data set that is used: 0.05 takes a minute.
