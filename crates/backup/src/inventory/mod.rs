@@ -4,11 +4,13 @@
 //! not match the layout is counted and sampled, never dropped in silence, and every topic that a name shows is
 //! counted whether it is asked for or not.
 
+mod block;
 mod error;
 pub mod objects;
 mod prefixes;
 mod selection;
 mod taking;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -168,6 +170,12 @@ impl Inventory {
     /// The number of objects of all topics that were asked for.
     pub fn objects(&self) -> u64 {
         self.topics.values().map(TopicInventory::objects).sum()
+    }
+
+    /// Bytes of memory that the objects of these topics take.
+    pub fn memory(&self) -> usize {
+        let partitions = self.topics.values().flat_map(|topic| topic.partitions.values());
+        partitions.map(|objects| objects.memory()).sum()
     }
 
     /// True where some object holds only the latest record of its key.

@@ -21,8 +21,6 @@ const OBSERVED: u64 = 10_000;
 const OBSERVED_LATER: u64 = 64;
 /// More ambiguous names than this are not looked at again at the end.
 const MOST_DEFERRED: usize = 100_000;
-/// More ways of spelling than this are not shared among objects; their keys are kept whole.
-const MOST_FORMS: usize = 256;
 /// How many objects are listed to tell which prefixes exist.
 const MOST_FOR_PREFIXES: usize = 10_000;
 
@@ -487,14 +485,12 @@ impl<'a> Taking<'a> {
     }
 }
 
-/// The number of a form among those known, which it joins if there is room.
-fn number_of(forms: &mut Vec<KeyForm>, form: KeyForm) -> Option<u16> {
+/// The number of a form among those known, which it joins if there is room. Where there is none, keys are kept whole.
+fn number_of(forms: &mut Vec<KeyForm>, form: KeyForm) -> Option<u8> {
     if let Some(number) = forms.iter().position(|known| *known == form) {
-        return u16::try_from(number).ok();
+        return u8::try_from(number).ok();
     }
-    let number = u16::try_from(forms.len())
-        .ok()
-        .filter(|number| usize::from(*number) < MOST_FORMS)?;
+    let number = u8::try_from(forms.len()).ok()?;
     forms.push(form);
     Some(number)
 }

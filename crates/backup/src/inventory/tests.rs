@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use proptest::prelude::*;
 
 use super::*;
 use crate::layout::{Generation, Layout, NameTemplate};
@@ -358,4 +359,158 @@ fn progress_is_told_by_the_page_and_at_the_end() {
     ))
     .unwrap();
     assert_eq!(told, [(1000, 1000), (2000, 2000), (2500, 2500)]);
+}
+
+/// Numbers that are equal, near, far apart and as large as they can be.
+fn numbers(greatest: i64) -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => 0..5_i64,
+        4 => (0..10_000_i64).prop_map(|number| number * 1000),
+        1 => 0..=greatest,
+        1 => Just(greatest),
+    ]
+}
+
+/// Milliseconds since 1970: some before, some equal or one apart, some as far away as can be.
+fn times() -> impl Strategy<Value = i64> {
+    prop_oneof![
+        4 => 1_700_000_000_000..1_700_000_000_003_i64,
+        2 => (0..1000_i64).prop_map(|second| 1_700_000_000_000 + second * 1000),
+        2 => -5..5_i64,
+        1 => any::<i64>(),
+    ]
+}
+
+/// Bytes, also more than 4 GiB.
+fn sizes() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        4 => 1..2_000_000_u64,
+        2 => (1_u64 << 32) - 1..=(1 << 32) + 1,
+        1 => any::<u64>(),
+    ]
+}
+
+/// A key of topic `t`, of partition 0 or 1, with the start offset in it. Some cannot be given back by a template.
+fn key(offset: i64, number: usize, kind: u8) -> String {
+    let partition = number % 2;
+    let day = number % 28 + 1;
+    match kind {
+        0..4 => format!("t-{partition}-{offset}.gz"),
+        4 => format!("t-{partition}-{offset}"),
+        5 => format!("t-{partition}-{offset:020}.zst"),
+        6 => format!("2026-01-{day:02}/t-{partition}-{offset:020}.gz"),
+        7 => format!("+12026/{day:02}/t/{partition}/{offset}"),
+        8 => format!("2026/{day:02}/t/{partition}/{offset}"),
+        _ => {
+            let digit = |digit: char| char::from_u32(0x660 + u32::from(digit) - 48).unwrap();
+            let foreign: String = offset.to_string().chars().map(digit).collect();
+            format!("t-{partition}-{foreign}")
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn an_inventory_is_a_sorted_list(
+        objects in proptest::collection::vec((numbers(i64::MAX), 0..10_u8, sizes(), times()), 1..2000),
+    ) {
+        let dated = "{{timestamp:unit=yyyy}}/{{timestamp:unit=dd}}/{{topic}}/{{partition}}/{{start_offset}}";
+        let layout = Layout::of([
+            Generation::default_names(""),
+            Generation::s3_legacy("{{utc_date}}/").unwrap(),
+            Generation::template("", &NameTemplate::new(dated).unwrap()),
+        ]);
+        let mut listed = BTreeMap::new();
+        for (number, (offset, kind, size, last_modified)) in objects.into_iter().enumerate() {
+            let key = key(offset, number, kind);
+            let object = ObjectMeta { key: key.clone(), size, last_modified, version: None };
+            listed.insert(key, (number as i32 % 2, offset, object));
+        }
+        let mut expected: BTreeMap<i32, Vec<(i64, i64, String, u64)>> = BTreeMap::new();
+        for (key, (partition, offset, object)) in &listed {
+            let object = (*offset, object.last_modified, key.clone(), object.size);
+            expected.entry(*partition).or_default().push(object);
+        }
+        let objects = listed.into_values().map(|(_, _, object)| object).collect();
+        let store = Listed { objects, ..Listed::new([]) };
+        let inventory = take_from(&store, &layout, &Selection::all()).unwrap();
+        prop_assert_eq!(inventory.topics["t"].partitions.len(), expected.len());
+        for (partition, mut expected) in expected {
+            expected.sort();
+            is_the_same(&inventory.topics["t"].partitions[&partition], &expected);
+        }
+    }
+
+    #[test]
+    fn objects_without_offsets_come_first(
+        objects in proptest::collection::vec(
+            (proptest::option::of(numbers(i64::MAX)), times(), "[a-c/\u{e9}]{0,3}", sizes()),
+            0..1500,
+        ),
+    ) {
+        let list = PartitionObjects::from_list(objects.iter().map(|(start_offset, last_modified, key, size)| {
+            ObjectEntry {
+                key: key.as_str().into(),
+                start_offset: *start_offset,
+                size: *size,
+                last_modified: *last_modified,
+            }
+        }));
+        let found: Vec<_> = list
+            .iter()
+            .map(|object| (object.start_offset, object.last_modified, object.key.into_owned(), object.size))
+            .collect();
+        // Keys may be equal here; sizes do not take part in the order.
+        let order = |one: &(Option<i64>, i64, String, u64), other: &(Option<i64>, i64, String, u64)| {
+            (one.0, one.1, &one.2) <= (other.0, other.1, &other.2)
+        };
+        prop_assert!(found.is_sorted_by(order), "{:?}", found);
+        let (mut found, mut objects) = (found, objects);
+        found.sort();
+        objects.sort();
+        prop_assert_eq!(found, objects);
+    }
+}
+
+/// Compares all that a list gives with `expected`: start offset, time, key and size.
+fn is_the_same(objects: &PartitionObjects, expected: &[(i64, i64, String, u64)]) {
+    assert_eq!(objects.len(), expected.len());
+    let bytes = expected
+        .iter()
+        .fold(0, |sum: u64, object| sum.saturating_add(object.3));
+    assert_eq!(objects.bytes(), bytes);
+    assert_eq!(
+        Some(objects.largest()),
+        expected.iter().map(|object| object.3).max()
+    );
+    for (index, (start_offset, last_modified, key, size)) in expected.iter().enumerate() {
+        let object = ObjectEntry {
+            key: key.as_str().into(),
+            start_offset: Some(*start_offset),
+            size: *size,
+            last_modified: *last_modified,
+        };
+        assert_eq!(objects.get(index), object);
+        assert_eq!(objects.start_offset(index), object.start_offset);
+        assert_eq!(objects.size(index), *size);
+        assert_eq!(objects.last_modified(index), *last_modified);
+    }
+}
+
+#[test]
+fn many_objects_take_few_bytes() {
+    let keys: Vec<String> = (0..50_000)
+        .map(|number| format!("t-0-{}.gz", number * 1000))
+        .collect();
+    let mut store = Listed::new(keys.iter().map(String::as_str));
+    for object in &mut store.objects {
+        let number: u64 = object.key[4..object.key.len() - 3].parse().unwrap();
+        object.size = 1_000_000 + number * 7919 % 500_000;
+        object.last_modified = 1_700_000_000_000 + number as i64 * 60 + number as i64 * 7919 % 30_000;
+    }
+    let inventory = take_from(&store, &Layout::default_names(""), &Selection::all()).unwrap();
+    let memory = inventory.topics["t"].partitions[&0].memory();
+    assert!(memory < 50_000 * 9, "{memory}");
 }
