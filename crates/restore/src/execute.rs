@@ -67,6 +67,7 @@ pub async fn execute(
     let producers = (identity, markers);
     let shared = share(job, plan, cluster, producers, Arc::clone(&progress), cancel).await?;
     let _latest = shared.stream.budget.hold(plan.latest.bytes);
+    let _inventory = shared.stream.budget.hold(plan.inventory.memory());
 
     progress.report(&Event::Phase {
         phase: Phase::Prepare,

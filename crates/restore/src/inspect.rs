@@ -263,13 +263,11 @@ async fn look(
         partition: partition.partition,
         objects: objects.len() as u64,
         stored_bytes: objects.bytes(),
-        start_offsets: objects
-            .iter()
-            .filter_map(|object| object.start_offset)
+        start_offsets: (0..objects.len())
+            .filter_map(|index| objects.start_offset(index))
             .fold(None, widen),
-        modified: objects
-            .iter()
-            .map(|object| object.last_modified)
+        modified: (0..objects.len())
+            .map(|index| objects.last_modified(index))
             .fold(None, widen),
         content: Content::default(),
         error: None,

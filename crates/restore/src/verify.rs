@@ -156,6 +156,7 @@ async fn compare(
     });
     let context = stream_context(job)?;
     let _latest = context.budget.hold(plan.latest.bytes);
+    let _inventory = context.budget.hold(plan.inventory.memory());
     let counters = Arc::new(Counters::default());
     let (objects, stored_bytes, partitions) = plan.totals();
     let _ticker = Ticker::start(

@@ -65,13 +65,12 @@ pub(crate) async fn known(
 
 /// When the last object of the backup was written, milliseconds since 1970.
 pub(crate) fn end(inventory: &Inventory) -> i64 {
-    let objects = inventory
+    let partitions = inventory
         .topics
         .values()
-        .flat_map(|topic| topic.partitions.values())
-        .flat_map(|objects| objects.iter());
-    objects
-        .map(|object| object.last_modified)
+        .flat_map(|topic| topic.partitions.values());
+    partitions
+        .flat_map(|objects| (0..objects.len()).map(|index| objects.last_modified(index)))
         .max()
         .unwrap_or(i64::MAX)
 }

@@ -43,8 +43,7 @@ fn begin(objects: &PartitionObjects, from: i64) -> usize {
         return 0;
     };
     let begin = partition_point(objects, |start| start < last);
-    let without_offset = partition_point(objects, |start| start == i64::MIN);
-    if without_offset > 0 {
+    if !objects.have_start_offsets() {
         return 0;
     }
     let (Some(first), Some(highest)) = (
@@ -59,13 +58,19 @@ fn begin(objects: &PartitionObjects, from: i64) -> usize {
     let offsets = i128::from(highest) - i128::from(first);
     let bytes = i128::from(objects.bytes());
     // An object reaches `from` where size / (bytes / offsets) * GENEROSITY >= from - start.
-    let reaches = |index: usize| {
-        let start = objects.start_offset(index).unwrap_or(i64::MIN);
+    let reaches = |start: i64, size: u64| {
         let distance = i128::from(from) - i128::from(start);
-        i128::from(objects.size(index)) * offsets * GENEROSITY >= distance.saturating_mul(bytes)
+        i128::from(size) * offsets * GENEROSITY >= distance.saturating_mul(bytes)
     };
     let near = near(objects, begin);
-    (0..near).find(|index| reaches(*index)).unwrap_or(near)
+    // Of millions of objects only those are looked at from where the largest of them would reach.
+    let far = partition_point(objects, |start| !reaches(start, objects.largest()));
+    (far..near)
+        .find(|index| {
+            let start = objects.start_offset(*index).unwrap_or(i64::MIN);
+            reaches(start, objects.size(*index))
+        })
+        .unwrap_or(near)
 }
 
 /// The objects directly before `begin` cost little, and what a replay leaves lies close together.
@@ -99,6 +104,8 @@ fn partition_point(objects: &PartitionObjects, test: impl Fn(i64) -> bool) -> us
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::inventory::ObjectEntry;
 
@@ -136,6 +143,27 @@ mod tests {
         list.push((0, 5_000_000_000));
         let objects = objects(&list);
         assert_eq!(needed(&objects, Some(9_000), None).start, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_object_that_reaches_is_found(
+            mut list in proptest::collection::vec((0..10_000_i64, prop_oneof![9 => 1..1000_u64, 1 => 1..100_000_u64]), 1..100),
+            from in 0..11_000_i64,
+        ) {
+            list.sort_unstable();
+            let all = objects(&list);
+            let (first, last) = (list[0].0, list[list.len() - 1].0);
+            let reaches = |(start, size): &(i64, u64)| {
+                i128::from(*size) * i128::from(last - first) * GENEROSITY
+                    >= i128::from(from - start) * i128::from(all.bytes())
+            };
+            let behind = list.partition_point(|(start, _)| *start <= from);
+            let together = list.partition_point(|(start, _)| behind > 0 && *start < list[behind - 1].0);
+            let near = near(&all, together);
+            let expected = list[..near].iter().position(reaches).unwrap_or(near);
+            prop_assert_eq!(needed(&all, Some(from), None).start, expected);
+        }
     }
 
     #[test]

@@ -86,9 +86,7 @@ pub(crate) async fn survey(
     to_the_end: bool,
 ) -> Result<Survey, RestoreError> {
     let count = objects.len();
-    let whole = objects.bytes() <= WHOLE_BYTES
-        || count == 0
-        || (0..count).any(|index| objects.start_offset(index).is_none());
+    let whole = objects.bytes() <= WHOLE_BYTES || count == 0 || !objects.have_start_offsets();
     let mut survey = Survey::default();
     if whole {
         let ended = look(context, source, objects, options, &mut survey, WHOLE_BYTES * 64).await?;

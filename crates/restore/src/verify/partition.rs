@@ -156,8 +156,7 @@ impl Comparing<'_> {
     ) -> Result<Found, RestoreError> {
         let objects = self.plan.objects(&self.topic.source, self.partition.partition)?;
         // Where objects do not say what they hold, each stretch would read all of them.
-        let jumps = placement == Placement::Exact
-            && (0..objects.len()).all(|index| objects.start_offset(index).is_some());
+        let jumps = placement == Placement::Exact && objects.have_start_offsets();
         let range = match placement {
             Placement::Exact => {
                 let first = self.partition.first_start_offset.unwrap_or(log.start);
