@@ -1,6 +1,6 @@
 //! The objects of one partition, compact: a listing of ten million objects must fit in a hundred MB.
 //!
-//! Objects come in any order. They are packed into [`block`](super::block)s, each of which is in order for itself. In
+//! Objects come in any order. They are packed into blocks, each of which is in order for itself. In
 //! the end the blocks are merged into others, and each goes when it has been read: there are never two of everything.
 //! The part of a key that the name template cannot give back (dates, record keys) is a text; neighbours with the same
 //! part share it. Keys are put together again when they are asked for, and a key that would not come back exactly is
