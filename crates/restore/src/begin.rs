@@ -119,12 +119,12 @@ async fn begin_exact(shared: &Shared, task: &PartitionTask, log: &Log) -> Result
     }
     // The first block says where the log begins; a fresh restore goes on with it.
     let first = start.stream.next().await?.map(Arc::new);
-    let record = first.as_ref().and_then(|block| block.first());
-    start.first = record
-        .map(|record| record.offset)
+    let begins = first.as_ref().and_then(|block| block.begins());
+    start.first = begins
+        .map(|(offset, _)| offset)
         .or(task.log_start)
         .or(task.log_end);
-    start.first_timestamp = record.map(|record| record.timestamp);
+    start.first_timestamp = begins.map(|(_, timestamp)| timestamp);
     if log.end == 0 {
         start.rest = first.map(|block| (block, 0));
         return Ok(start);

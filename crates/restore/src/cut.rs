@@ -10,7 +10,7 @@ use backup::stream::StreamBlock;
 use record::RecordBlock;
 
 /// Bytes that a record takes in a batch beside its payload, for estimates: lengths, deltas, attributes.
-const RECORD_OVERHEAD: usize = 10;
+pub(crate) const RECORD_OVERHEAD: usize = 10;
 
 /// A part of a batch, of blocks of type `B`.
 pub enum Piece<B = StreamBlock> {
@@ -51,6 +51,8 @@ impl<B> Piece<B> {
 pub enum Step<B = StreamBlock> {
     /// Pieces to encode as one batch (or more, where the estimate of their compressed size was wrong).
     Batch(Vec<Piece<B>>),
+    /// A whole block, which was encoded when it was decoded.
+    Packed(Arc<B>),
     /// `count` offsets from `first` on that no consumer may see.
     Gap {
         /// The first offset of the gap.
@@ -137,6 +139,16 @@ impl<B: Deref<Target = RecordBlock>> Cutter<B> {
             self.expected = block.get(end - 1).offset + 1;
             start = end;
         }
+    }
+
+    /// Adds a whole block that is encoded already: `count` records at consecutive offsets from `first` on.
+    pub fn pass(&mut self, block: Arc<B>, first: i64, count: usize, steps: &mut Vec<Step<B>>) {
+        if first > self.expected {
+            self.gap(first, steps);
+        }
+        self.close_batch(steps);
+        steps.push(Step::Packed(block));
+        self.expected = first + count as i64;
     }
 
     /// Takes what is left, up to `end` (the source offset behind the last one that is to exist) where it is given. What
@@ -284,6 +296,7 @@ mod tests {
                     all.extend((*first..first + count).map(|offset| (offset, false)))
                 }
                 Step::Roll { offset } => all.push((*offset, false)),
+                Step::Packed(block) => all.extend(block.iter().map(|record| (record.offset, true))),
                 Step::Batch(pieces) => {
                     for piece in pieces {
                         match piece {
@@ -301,6 +314,33 @@ mod tests {
         all
     }
 
+    fn shape(steps: &[Step<Held>]) -> Vec<String> {
+        let name = |step: &Step<Held>| match step {
+            Step::Gap { first, count } => format!("gap {first}+{count}"),
+            Step::Roll { offset } => format!("roll {offset}"),
+            Step::Packed(block) => format!("packed {}", block.len()),
+            Step::Batch(pieces) => {
+                format!("batch of {}", pieces.iter().map(Piece::offsets).sum::<i64>())
+            }
+        };
+        steps.iter().map(name).collect()
+    }
+
+    #[test]
+    fn a_packed_block_stands_between_the_batches_around_it() {
+        let mut cutter = Cutter::new(Gaps::Step, 0);
+        let mut steps = Vec::new();
+        cutter.push(block(&[0, 1]), 0, 1000, &mut steps);
+        cutter.pass(block(&[2, 3, 4]), 2, 3, &mut steps);
+        cutter.pass(block(&[7]), 7, 1, &mut steps);
+        cutter.push(block(&[8, 9]), 0, 1000, &mut steps);
+        cutter.finish(None, &mut steps);
+        assert_eq!(
+            shape(&steps),
+            ["batch of 2", "packed 3", "gap 5+2", "packed 1", "batch of 2"]
+        );
+    }
+
     #[test]
     fn gaps_become_steps_between_batches() {
         let mut cutter = Cutter::new(Gaps::Step, 3);
@@ -308,16 +348,8 @@ mod tests {
         cutter.push(block(&[5, 6, 9]), 0, 1000, &mut steps);
         cutter.push(block(&[10, 11]), 0, 1000, &mut steps);
         cutter.finish(Some(14), &mut steps);
-        let shape: Vec<_> = steps
-            .iter()
-            .map(|step| match step {
-                Step::Gap { first, count } => format!("gap {first}+{count}"),
-                Step::Roll { offset } => format!("roll {offset}"),
-                Step::Batch(pieces) => format!("batch of {}", pieces.iter().map(Piece::offsets).sum::<i64>()),
-            })
-            .collect();
         assert_eq!(
-            shape,
+            shape(&steps),
             ["gap 3+2", "batch of 2", "gap 7+2", "batch of 3", "gap 12+2"]
         );
     }
@@ -332,7 +364,7 @@ mod tests {
             .iter()
             .map(|step| match step {
                 Step::Batch(pieces) => pieces.iter().map(Piece::offsets).sum(),
-                Step::Gap { .. } | Step::Roll { .. } => panic!("no gap is asked for"),
+                _ => panic!("batches alone are asked for"),
             })
             .collect();
         assert_eq!(sizes, [2, 2, 1]);
@@ -345,21 +377,16 @@ mod tests {
         cutter.push(block(&[5, 8]), 0, 1000, &mut steps);
         cutter.push(block(&[20, 21]), 0, 1000, &mut steps);
         cutter.finish(Some(23), &mut steps);
-        let shape: Vec<_> = steps
-            .iter()
-            .map(|step| match step {
-                Step::Gap { first, count } => format!("gap {first}+{count}"),
-                Step::Roll { offset } => format!("roll {offset}"),
-                Step::Batch(pieces) => format!("batch of {}", pieces.iter().map(Piece::offsets).sum::<i64>()),
-            })
-            .collect();
-        assert_eq!(shape, ["batch of 14", "roll 19", "batch of 2", "gap 22+1"]);
+        assert_eq!(
+            shape(&steps),
+            ["batch of 14", "roll 19", "batch of 2", "gap 22+1"]
+        );
     }
 
     proptest! {
         #[test]
         fn every_offset_is_covered_once_in_order(
-            blocks in prop::collection::vec(prop::collection::vec(1i64..5, 1..9), 1..6),
+            blocks in prop::collection::vec((prop::collection::vec(1i64..5, 1..9), any::<bool>()), 1..6),
             batch_bytes in 1usize..200,
             first in 0i64..4,
             mode in 0usize..4,
@@ -368,10 +395,16 @@ mod tests {
             let gaps = [Gaps::Close, Gaps::Step, Gaps::Fill, Gaps::Hide][mode];
             let (mut next, mut records, mut steps) = (first, Vec::new(), Vec::new());
             let mut cutter = Cutter::new(gaps, 0).rolling_before(roll);
-            for distances in blocks {
+            for (mut distances, packed) in blocks {
+                if packed {
+                    distances[1..].fill(1);
+                }
                 let list: Vec<i64> = distances.iter().map(|d| { next += d; next - 1 }).collect();
                 records.extend(list.iter().copied());
-                cutter.push(block(&list), 0, batch_bytes, &mut steps);
+                match packed {
+                    true => cutter.pass(block(&list), list[0], list.len(), &mut steps),
+                    false => cutter.push(block(&list), 0, batch_bytes, &mut steps),
+                }
             }
             cutter.finish(Some(next + 3), &mut steps);
             let covered = offsets(&steps);

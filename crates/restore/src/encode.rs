@@ -10,6 +10,8 @@ use kafka::batch::{
     Append, BatchEncoder, BufferPool, Compression, EncodeError, EncodedBatch, MAX_BATCH_UNCOMPRESSED,
 };
 
+use record::RecordBlock;
+
 use crate::cut::Piece;
 
 /// The timestamp of fillers: long ago, so that brokers roll a new segment behind them and the log cleaner's and
@@ -83,6 +85,16 @@ impl Encoding {
             .clamp(aim / 2, MAX_BATCH_UNCOMPRESSED)
     }
 
+    /// The codec of the batches.
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Bytes that a batch should have as it is sent.
+    pub(crate) fn target_bytes(&self) -> usize {
+        self.target_bytes
+    }
+
     /// The most bytes of a batch as it is sent.
     pub(crate) fn max_bytes(&self) -> usize {
         self.max_bytes.load(Ordering::Relaxed)
@@ -115,13 +127,18 @@ impl Encoding {
         encoded?;
         self.give_back(limit, encoder);
         self.learn(batches);
-        let spent = Duration::as_nanos(&started.elapsed());
-        self.busy_nanoseconds
-            .fetch_add(u64::try_from(spent).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.was_busy(started.elapsed());
         Ok(())
     }
 
-    fn learn(&self, batches: &[EncodedBatch]) {
+    /// Counts time spent on encoding.
+    pub(crate) fn was_busy(&self, spent: Duration) {
+        let nanoseconds = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        self.busy_nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Takes note of how well these were compressed.
+    pub(crate) fn learn(&self, batches: &[EncodedBatch]) {
         // Half of what was known is forgotten with each cut: data that changes is followed within a few batches.
         let add = |total: &AtomicU64, bytes: usize| {
             let known = total.load(Ordering::Relaxed);
@@ -137,7 +154,8 @@ impl Encoding {
         );
     }
 
-    fn take_encoder(&self) -> Result<(usize, BatchEncoder), EncodeError> {
+    /// An encoder, with the largest batch that it makes, to be [given back](Self::give_back).
+    pub(crate) fn take_encoder(&self) -> Result<(usize, BatchEncoder), EncodeError> {
         let limit = self.max_bytes();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         // Those from before a raise are of no use any more.
@@ -151,7 +169,7 @@ impl Encoding {
         }
     }
 
-    fn give_back(&self, limit: usize, encoder: BatchEncoder) {
+    pub(crate) fn give_back(&self, limit: usize, encoder: BatchEncoder) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push((limit, encoder));
     }
@@ -171,6 +189,7 @@ fn encode_into(
     for piece in pieces {
         match piece {
             Piece::Records(block, range) => {
+                let block: &RecordBlock = block;
                 for index in range.clone() {
                     let record = block.get(index);
                     if encoder.append(record)? == Append::Full {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use backup::format::Decoding;
+use backup::stream::packing::Packing;
 use backup::stream::{CpuPool, DEFAULT_REQUESTS, MemoryBudget, StreamContext, StreamOptions};
 use futures::stream::{self, StreamExt};
 use kafka::batch::{BufferPool, Compression};
@@ -386,11 +387,16 @@ fn task(
     encoding: Arc<Encoding>,
 ) -> Result<PartitionTask, RestoreError> {
     let number = partition.partition;
+    let mut options = stream_options(job, &topic.content.decoding);
+    // Where records are looked at again (to fill gaps between them, or for their digest) they stay as they are.
+    if matches!(shape.gaps, Gaps::Close | Gaps::Step) && !job.target.verify {
+        options.packing = Some(Arc::clone(&encoding) as Arc<dyn Packing>);
+    }
     Ok(PartitionTask {
         source: TopicPartition::new(topic.source.as_str(), number),
         target: TopicPartition::new(topic.target.as_str(), number),
         records: plan.records(&topic.source, number)?,
-        options: stream_options(job, &topic.content.decoding),
+        options,
         exact: topic.exact,
         gaps: shape.gaps,
         gap_filler: shape.filler.share(),

@@ -33,6 +33,7 @@ mod logs;
 pub mod notes;
 pub mod offsets;
 mod pace;
+mod pack;
 mod partition;
 pub mod plan;
 pub mod profile;

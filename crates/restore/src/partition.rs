@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use backup::stream::{CpuJob, PartitionStream, StreamOptions, StreamStatistics};
+use backup::stream::{CpuJob, PartitionStream, StreamBlock, StreamOptions, StreamStatistics};
 use kafka::batch::EncodedBatch;
 use record::TopicPartition;
 use tokio::sync::mpsc;
@@ -20,6 +20,7 @@ use crate::error::RestoreError;
 use crate::exact::{GapFiller, SmallSegments};
 use crate::latest::Records;
 use crate::notes::notes;
+use crate::pack::Batches;
 use crate::report::{Outcome, PartitionReport};
 use crate::shared::{Counters, Shared};
 use crate::topics::Prepared;
@@ -164,8 +165,15 @@ async fn read_back(
 /// What the reader hands to the writer, in order.
 pub(crate) enum Encoded {
     Batches(CpuJob<Result<Vec<EncodedBatch>, Unencoded>>, Vec<Piece>),
-    Gap { first: i64, count: i64 },
-    Roll { offset: i64 },
+    /// A block whose pack is its batches.
+    Packed(Arc<StreamBlock>),
+    Gap {
+        first: i64,
+        count: i64,
+    },
+    Roll {
+        offset: i64,
+    },
 }
 
 async fn read(
@@ -198,7 +206,10 @@ async fn read(
         let (mut objects, mut stored_bytes) = (0, 0);
         loop {
             if let Some((block, index)) = rest.take().filter(|(block, index)| *index < block.len()) {
-                let first = block.get(index).offset;
+                let first = match index {
+                    0 => block.begins().map_or(expected, |(offset, _)| offset),
+                    _ => block.get(index).offset,
+                };
                 if task.exact && first < log_end {
                     return Err(RestoreError::Foreign {
                         partition: task.target.clone(),
@@ -208,7 +219,12 @@ async fn read(
                     });
                 }
                 Counters::add(&shared.counters.records_read, (block.len() - index) as u64);
-                cutter.push(block, index, task.encoding.batch_bytes(), &mut steps);
+                if index == 0 && block.pack::<Batches>().is_some() {
+                    let records = block.len();
+                    cutter.pass(block, first, records, &mut steps);
+                } else {
+                    cutter.push(block, index, task.encoding.batch_bytes(), &mut steps);
+                }
             }
             send(&shared, &task, &mut steps, &sender).await?;
             if shared.cancel.is_cancelled() {
@@ -249,6 +265,7 @@ async fn send(
         let encoded = match step {
             Step::Gap { first, count } => Encoded::Gap { first, count },
             Step::Roll { offset } => Encoded::Roll { offset },
+            Step::Packed(block) => Encoded::Packed(block),
             Step::Batch(pieces) => {
                 let (encoding, work) = (Arc::clone(&task.encoding), pieces.clone());
                 let job = shared.stream.cpu.run_first(move || encoding.encode(&work));

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use backup::stream::StreamBlock;
 use kafka::batch::{EncodeError, EncodedBatch, MAX_BATCH_RECORDS, filler_batch};
 use kafka::producer::PartitionProducer;
 use record::RecordBlock;
@@ -17,6 +18,7 @@ use crate::error::RestoreError;
 use crate::exact::measured::Way;
 use crate::exact::{self, GapFiller};
 use crate::interim::INTERVAL;
+use crate::pack::Batches;
 use crate::partition::{Encoded, PartitionTask};
 use crate::progress::Event;
 use crate::report::{Outcome, PartitionReport};
@@ -114,6 +116,7 @@ impl<'a> Writer<'a> {
             match encoded {
                 Encoded::Gap { first, count } => self.gap(first, count).await?,
                 Encoded::Roll { offset } => self.roll(offset).await?,
+                Encoded::Packed(block) => self.packed(&block).await?,
                 Encoded::Batches(job, pieces) => {
                     let asked = Instant::now();
                     let batches = job.await;
@@ -229,6 +232,33 @@ impl<'a> Writer<'a> {
             }
             pending.target_end += piece.offsets();
         }
+        self.give(batches, pending).await
+    }
+
+    /// Sends a block that was encoded when it was decoded.
+    async fn packed(&mut self, block: &StreamBlock) -> Result<(), RestoreError> {
+        let (Some(pack), Some((first, _))) = (block.pack::<Batches>(), block.begins()) else {
+            return Err(RestoreError::Internal(
+                "a block came without its batches".to_owned(),
+            ));
+        };
+        let batches = pack.get().map_err(|error| RestoreError::Encode {
+            partition: self.task.target.clone(),
+            error,
+        })?;
+        let records = block.len() as i64;
+        let pending = Pending {
+            target_end: self.position + records,
+            records: records.unsigned_abs(),
+            payload_bytes: block.payload_bytes() as u64,
+            runs: vec![(first, self.position, records)],
+            empty: 0,
+        };
+        self.give(batches, pending).await
+    }
+
+    /// Gives `batches` to the producer, which are what `pending` says.
+    async fn give(&mut self, batches: Vec<EncodedBatch>, pending: Pending) -> Result<(), RestoreError> {
         self.position = pending.target_end;
         let payload_bytes = pending.payload_bytes;
         self.wait_for(pending);

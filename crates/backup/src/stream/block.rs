@@ -1,12 +1,14 @@
 //! Blocks on their way: counted in the budget, recycled when dropped, and with the facts that merging needs.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use record::{NO_TIMESTAMP, RecordBlock, RecordRef};
 
 use super::budget::Charge;
+use super::packing::{Pack, Packed};
 
 /// Cleared blocks that are used again, so that their memory need not be asked of the system each time.
 #[derive(Clone)]
@@ -70,8 +72,13 @@ impl BlockPool {
 }
 
 /// A block of records that counts in the memory budget until it is dropped. Then its memory is used again.
+///
+/// Records that were [packed](super::packing) when they were decoded are unpacked when somebody looks at them for the first
+/// time; what is known of them without that is told by the methods of this type.
 pub struct StreamBlock {
-    block: RecordBlock,
+    records: OnceLock<RecordBlock>,
+    /// There until the records are, or for good.
+    packed: Option<Packed>,
     charge: Option<Charge>,
     pool: BlockPool,
 }
@@ -79,7 +86,17 @@ pub struct StreamBlock {
 impl StreamBlock {
     pub(super) fn new(block: RecordBlock, charge: Charge, pool: BlockPool) -> Self {
         Self {
-            block,
+            records: block.into(),
+            packed: None,
+            charge: Some(charge),
+            pool,
+        }
+    }
+
+    pub(super) fn packed(packed: Packed, charge: Charge, pool: BlockPool) -> Self {
+        Self {
+            records: OnceLock::new(),
+            packed: Some(packed),
             charge: Some(charge),
             pool,
         }
@@ -91,14 +108,54 @@ impl StreamBlock {
         self
     }
 
-    /// The records alone, out of the budget's sight.
-    pub fn into_block(mut self) -> RecordBlock {
-        std::mem::take(&mut self.block)
+    /// True where the records are packed, and nobody has looked at them.
+    pub(super) fn is_packed(&self) -> bool {
+        self.records.get().is_none()
     }
 
-    /// Gives the records' memory back and keeps its place in the budget, for what was made of them.
-    pub fn into_charge(mut self) -> Option<Charge> {
-        self.charge.take()
+    /// Unpacks the records, and counts their memory instead of the pack's.
+    pub(super) fn unpack(&mut self) {
+        if let Some(packed) = self.packed.take() {
+            let block = self.records.take().unwrap_or_else(|| packed.unpack());
+            if let Some(charge) = &mut self.charge {
+                charge.resize(block.memory_bytes());
+            }
+            self.records = block.into();
+        }
+    }
+
+    /// What the records were packed into, where they were, by a packer of such packs.
+    pub fn pack<P: Pack>(&self) -> Option<&P> {
+        let pack: &dyn Any = &*self.packed.as_ref()?.pack;
+        pack.downcast_ref()
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.packed
+            .as_ref()
+            .map_or_else(|| (**self).len(), |packed| packed.records)
+    }
+
+    /// True where there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Payload bytes: keys, values, header names and header values.
+    pub fn payload_bytes(&self) -> usize {
+        let of_records = || (**self).payload_bytes();
+        self.packed
+            .as_ref()
+            .map_or_else(of_records, |packed| packed.payload_bytes)
+    }
+
+    /// Offset and timestamp of the first record, if there is one.
+    pub fn begins(&self) -> Option<(i64, i64)> {
+        match &self.packed {
+            Some(packed) => Some((packed.first_offset, packed.first_timestamp)),
+            None => self.first().map(|record| (record.offset, record.timestamp)),
+        }
     }
 }
 
@@ -106,19 +163,22 @@ impl Deref for StreamBlock {
     type Target = RecordBlock;
 
     fn deref(&self) -> &RecordBlock {
-        &self.block
+        self.records
+            .get_or_init(|| self.packed.as_ref().map_or_else(RecordBlock::new, Packed::unpack))
     }
 }
 
 impl Drop for StreamBlock {
     fn drop(&mut self) {
-        self.pool.recycle(std::mem::take(&mut self.block));
+        if let Some(block) = self.records.take() {
+            self.pool.recycle(block);
+        }
     }
 }
 
 impl fmt::Debug for StreamBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.block.fmt(f)
+        (**self).fmt(f)
     }
 }
 

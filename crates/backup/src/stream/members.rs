@@ -79,6 +79,11 @@ impl PartitionStream {
                 .block_bytes
                 .min((share / BLOCKS_IN_SHARE).max(LEAST_BLOCK)),
             skip_bad: self.options.on_bad_record == OnBadRecord::Skip,
+            packing: self
+                .options
+                .packing
+                .clone()
+                .filter(|_| !self.options.looks_at_times()),
         };
         Source::open(&self.context, account, spec, options)
     }

@@ -250,10 +250,22 @@ impl PartitionStream {
         let passes = loaded.position == 0
             && loaded.facts.ascending
             && loaded.facts.last < bound
-            && self.output.is_none()
-            && loaded.block.used_bytes() >= self.options.block_bytes / 8
+            && (loaded.block.is_packed() || loaded.block.used_bytes() >= self.options.block_bytes / 8)
             && self.wants_all_times(&loaded.facts)
             && !(loaded.facts.timeless && self.gives_timestamps());
+        let opens = !passes && loaded.block.is_packed();
+        if passes && let Some(block) = self.take_output() {
+            return Ok(Step::Block(block));
+        }
+        if opens
+            && let Some(loaded) = self.slots[slot]
+                .as_mut()
+                .and_then(|cursor| cursor.loaded.as_mut())
+        {
+            loaded.block.unpack();
+            // The next objects would be packed for nothing as well.
+            self.options.packing = None;
+        }
         self.heap.pop();
         if passes {
             let Some(loaded) = self.slots[slot].as_mut().and_then(Cursor::unload) else {

@@ -22,6 +22,7 @@ use super::block::{Facts, Fingerprint, StreamBlock};
 use super::budget::{Charge, SourceAccount};
 use super::cpu::CpuError;
 use super::fetch::{Piece, fetch};
+use super::packing::{ObjectPacking, Packed, Packing};
 use super::recognition::Recognition;
 use super::seekable;
 use super::visit::{FileInput, Work};
@@ -56,12 +57,14 @@ pub(super) struct ObjectSpec {
 }
 
 /// How an object is to be read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct ReadOptions {
     pub(super) decoding: Arc<Decoding>,
     pub(super) block_bytes: usize,
     /// True where bad records are stepped over.
     pub(super) skip_bad: bool,
+    /// Packs the records, where that is worth it.
+    pub(super) packing: Option<Arc<dyn Packing>>,
 }
 
 /// Memory that an object takes while it is read, at most about `reserve`.
@@ -275,8 +278,10 @@ impl Reader {
         let unwrapped = footprint(self.spec.size, self.options.block_bytes.max(LEAST_RANGE));
         let decoder = ObjectDecoder::new(self.options.decoding.clone(), self.spec.hints.clone());
         let folder = self.context.store.folder();
+        let (packing, block_bytes) = (self.options.packing.as_ref(), self.options.block_bytes);
         let mut work = Work {
-            decoder: decoder.with_memory(self.options.block_bytes.max(LEAST_RANGE)),
+            packing: ObjectPacking::new(packing, self.spec.size, block_bytes),
+            decoder: decoder.with_memory(block_bytes.max(LEAST_RANGE)),
             block: RecordBlock::new(),
             recognition: Recognition {
                 skip: self.skip,
@@ -304,11 +309,16 @@ impl Reader {
                 empty => empty.insert(self.account.charge(DECODER_BYTES + unwrapped).await),
             };
             if block_charge.is_none() {
-                let (block, charge) = self.empty_block().await;
-                work.block = block;
-                block_charge = Some(charge);
+                block_charge = Some(match &work.packing {
+                    Some(packing) => self.account.charge(packing.most_bytes()).await,
+                    None => {
+                        let (block, charge) = self.empty_block().await;
+                        work.block = block;
+                        charge
+                    }
+                });
             }
-            let (pieces, block_bytes) = (input.take(), self.options.block_bytes);
+            let pieces = input.take();
             let ended = work.file.is_none() && ranges.ended();
             let job = move || work.visit(pieces, ended, block_bytes);
             let (back, outcome) = self.context.cpu.run(job).await.map_err(Failure::Defect)?;
@@ -328,21 +338,28 @@ impl Reader {
             if !outcome.same {
                 return Err(Failure::Replaced);
             }
-            self.seen = work.recognition.seen;
-            self.skip = work.recognition.skip;
-            decoder_charge.resize(DECODER_BYTES + work.decoder.memory_bytes());
+            // What is in a pack that is not full yet was not sent: it counts as not seen where the object is replaced.
+            if !work.packing.as_ref().is_some_and(ObjectPacking::has_begun) {
+                self.seen = work.recognition.seen;
+                self.skip = work.recognition.skip;
+            }
+            let beside = match &work.packing {
+                Some(_) => work.block.memory_bytes(),
+                None => 0,
+            };
+            decoder_charge.resize(DECODER_BYTES + work.decoder.memory_bytes() + beside);
             if work.decoder.pending_bytes() == 0 {
                 held.clear();
             }
-            match (outcome.facts, &mut block_charge) {
-                (Some(facts), charge) => {
-                    // There is a charge whenever there is a block.
-                    if let Some(charge) = charge.take() {
-                        self.send_block(std::mem::take(&mut work.block), charge, facts);
-                    }
-                }
-                (None, Some(charge)) => charge.resize(work.block.memory_bytes().max(charge.bytes())),
-                (None, None) => {}
+            if let Some((packed, facts)) = outcome.packed {
+                let charge = block_charge.take().unwrap_or_else(|| self.account.force(0));
+                self.send_packed(packed, charge, facts);
+            }
+            if let Some(facts) = outcome.facts {
+                let charge = block_charge.take().unwrap_or_else(|| self.account.force(0));
+                self.send_block(std::mem::take(&mut work.block), charge, facts);
+            } else if let Some(charge) = &mut block_charge {
+                charge.resize(work.block.memory_bytes().max(charge.bytes()));
             }
             hungry = false;
             match outcome.status {
@@ -494,6 +511,13 @@ impl Reader {
         charge.resize(block.memory_bytes());
         charge.queue();
         let block = StreamBlock::new(block, charge, self.context.blocks.clone());
+        self.send(Item::Block(block, facts));
+    }
+
+    fn send_packed(&self, packed: Packed, mut charge: Charge, facts: Facts) {
+        charge.resize(packed.pack.memory_bytes());
+        charge.queue();
+        let block = StreamBlock::packed(packed, charge, self.context.blocks.clone());
         self.send(Item::Block(block, facts));
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use record::TopicPartition;
 
+use super::packing::Packing;
 use crate::format::{Decoding, Rejected};
 
 /// The default size of a block in bytes.
@@ -84,6 +85,8 @@ pub struct StreamOptions {
     pub rejected: Option<Arc<dyn RejectSink>>,
     /// Bytes of a block, about; smaller where memory is short.
     pub block_bytes: usize,
+    /// Packs the records when they are decoded. See [`packing`](super::packing).
+    pub packing: Option<Arc<dyn Packing>>,
 }
 
 impl StreamOptions {
@@ -99,7 +102,13 @@ impl StreamOptions {
             on_bad_record: OnBadRecord::Fail,
             rejected: None,
             block_bytes: DEFAULT_BLOCK_BYTES,
+            packing: None,
         }
+    }
+
+    /// True where some records may not be wanted for their timestamps.
+    pub(super) fn looks_at_times(&self) -> bool {
+        self.from_time.is_some() || self.to_time.is_some()
     }
 
     /// True where a record of this timestamp is wanted.

@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kafka_restore_backup::format::{Decoding, Field, MissingTimestamp};
 use kafka_restore_backup::storage::faults::{Fault, Faulty, Occasion};
 use kafka_restore_backup::storage::{StorageErrorKind, Store};
+use kafka_restore_backup::stream::packing::Packing;
 use kafka_restore_backup::stream::{OnConflict, PartitionStream, StreamErrorKind, Suspicion};
 
-use crate::support::{Backup, all_given_back, context, csv, options, partition, read_all, record, records};
+use crate::support::{
+    Backup, Boxing, all_given_back, context, csv, options, partition, read_all, record, records,
+};
 
 #[tokio::test]
 async fn objects_that_do_not_overlap_pass_through_as_they_are() {
@@ -39,6 +42,44 @@ async fn objects_that_do_not_overlap_pass_through_as_they_are() {
     );
     assert_eq!(statistics.requests, 20);
     assert_eq!(statistics.stored_bytes, backup.objects().bytes());
+}
+
+#[tokio::test]
+async fn records_are_packed_where_objects_do_not_overlap_and_offsets_are_consecutive() {
+    let packed = async |from: Option<i64>, offsets: &dyn Fn(i64) -> Vec<i64>| {
+        let mut backup = Backup::default();
+        for number in 0..4 {
+            backup.add(number * 500, "", csv(&records(offsets(number * 500))), 0);
+        }
+        let mut options = options();
+        options.block_bytes = 1 << 10;
+        options.from_offset = from;
+        let boxing = Boxing {
+            bytes: 1 << 10,
+            refused: None,
+        };
+        options.packing = Some(Arc::new(boxing));
+        let outcome = backup.read(options).await.complete();
+        let expected = (0..4).flat_map(|number| offsets(number * 500));
+        let expected: Vec<i64> = expected
+            .filter(|offset| from.is_none_or(|from| *offset >= from))
+            .collect();
+        assert_eq!(outcome.offsets(), expected);
+        outcome.packed
+    };
+    let whole = |start: i64| Vec::from_iter(start..start + 500);
+    assert_eq!(packed(None, &whole).await, 2_000);
+    // One pack is opened, as the records begin in its middle.
+    let from = packed(Some(777), &whole).await;
+    assert!((1_100..1_223).contains(&from), "{from}");
+    // An object is packed up to its first gap.
+    let gap = |start: i64| {
+        (start..start + 500)
+            .filter(|offset| offset % 500 != 250)
+            .collect()
+    };
+    let before = packed(None, &gap).await;
+    assert!((800..1_000).contains(&before), "{before}");
 }
 
 #[tokio::test]
@@ -258,7 +299,7 @@ async fn a_store_that_refuses_is_an_error_that_says_whether_to_try_again() {
 }
 
 /// An object of several ranges that is replaced before the range number `at` is asked for.
-async fn replaced_by(new: Vec<u8>, at: u64) -> crate::support::Outcome {
+async fn replaced_by(new: Vec<u8>, at: u64, boxes: Option<usize>) -> crate::support::Outcome {
     let mut old = records(0..3_000);
     old.iter_mut().for_each(|record| record.value.resize(60, b'v'));
     let mut backup = Backup::default();
@@ -273,6 +314,7 @@ async fn replaced_by(new: Vec<u8>, at: u64) -> crate::support::Outcome {
     });
     let mut wanted = options();
     wanted.block_bytes = 2_000;
+    wanted.packing = boxes.map(|bytes| Arc::new(Boxing { bytes, refused: None }) as Arc<dyn Packing>);
     // Ranges of 16 KiB.
     backup.read_through(Arc::new(store), wanted, 4 << 20).await
 }
@@ -282,21 +324,24 @@ async fn an_object_replaced_while_it_is_read_is_read_again_where_it_begins_the_s
     let mut same = records(0..3_500);
     same.iter_mut().for_each(|record| record.value.resize(60, b'v'));
     for at in [0, 1, 4] {
-        let outcome = replaced_by(csv(&same), at).await.complete();
-        assert_eq!(outcome.records, same, "replaced before request {at}");
-        assert_eq!(
-            (outcome.statistics.replaced_objects, outcome.statistics.duplicates),
-            (1, 0)
-        );
+        // Boxes of several ranges: one is half full when the object turns out to be another.
+        for boxes in [None, Some(3_000), Some(40_000)] {
+            let outcome = replaced_by(csv(&same), at, boxes).await.complete();
+            assert!(outcome.records == same, "replaced before request {at}, {boxes:?}");
+            assert_eq!(
+                (outcome.statistics.replaced_objects, outcome.statistics.duplicates),
+                (1, 0)
+            );
+        }
     }
     let mut other = same.clone();
     other[3].value[0] = b'w';
-    let outcome = replaced_by(csv(&other), 4).await;
+    let outcome = replaced_by(csv(&other), 4, None).await;
     let error = outcome.error.unwrap();
     assert!(matches!(error.kind, StreamErrorKind::Replaced), "{error}");
     assert!(!outcome.records.is_empty() && outcome.records[..] == same[..outcome.records.len()]);
     // Shorter than what was read: also not the same.
-    let outcome = replaced_by(csv(&same[..10]), 4).await;
+    let outcome = replaced_by(csv(&same[..10]), 4, None).await;
     assert!(matches!(outcome.error.unwrap().kind, StreamErrorKind::Replaced));
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use kafka_restore_backup::stream::{OnConflict, StreamErrorKind};
 use proptest::prelude::*;
 
-use crate::support::{Backup, Choppy, Outcome, Record, csv, options, record};
+use crate::support::{Backup, Boxing, Choppy, Outcome, Record, csv, options, record};
 
 /// One object of the model.
 #[derive(Clone, Debug)]
@@ -49,23 +49,28 @@ fn any_order() -> impl Strategy<Value = Vec<(i64, u8)>> {
 /// the one before ended.
 fn replayed() -> impl Strategy<Value = Vec<(i64, u8)>> {
     let replays = prop::collection::vec((any::<prop::sample::Index>(), 0..12usize), 0..3);
-    (0..80i64, prop::collection::vec(1..4i64, 2..30), replays).prop_map(|(base, steps, replays)| {
-        let offsets: Vec<i64> = steps
-            .iter()
-            .scan(base, |offset, step| {
-                *offset += step;
-                Some(*offset)
-            })
-            .collect();
-        let mut until = offsets.len() / 2 + 1;
-        let mut records: Vec<(i64, u8)> = offsets[..until].iter().map(|offset| (*offset, 0)).collect();
-        for (from, more) in replays {
-            let from = from.index(until);
-            until = (until + more).min(offsets.len());
-            records.extend(offsets[from..until].iter().map(|offset| (*offset, 0)));
-        }
-        records
-    })
+    (
+        0..80i64,
+        prop::collection::vec(prop_oneof![4 => Just(1i64), 1 => 1..4i64], 2..30),
+        replays,
+    )
+        .prop_map(|(base, steps, replays)| {
+            let offsets: Vec<i64> = steps
+                .iter()
+                .scan(base, |offset, step| {
+                    *offset += step;
+                    Some(*offset)
+                })
+                .collect();
+            let mut until = offsets.len() / 2 + 1;
+            let mut records: Vec<(i64, u8)> = offsets[..until].iter().map(|offset| (*offset, 0)).collect();
+            for (from, more) in replays {
+                let from = from.index(until);
+                until = (until + more).min(offsets.len());
+                records.extend(offsets[from..until].iter().map(|offset| (*offset, 0)));
+            }
+            records
+        })
 }
 
 fn backup_of(records: impl Strategy<Value = Vec<(i64, u8)>>) -> impl Strategy<Value = Vec<Object>> {
@@ -137,6 +142,8 @@ struct Reading {
     from: Option<i64>,
     to: Option<i64>,
     block_bytes: usize,
+    /// Records are packed into boxes of so many bytes; those of another content are not, or are.
+    packing: Option<(usize, bool)>,
     seed: u64,
 }
 
@@ -151,13 +158,15 @@ fn reading(block_bytes: impl Strategy<Value = usize>) -> impl Strategy<Value = R
         prop::option::of(0..120i64),
         prop::option::of(0..120i64),
         block_bytes,
+        prop::option::of((1..400usize, any::<bool>())),
         any::<u64>(),
     )
-        .prop_map(|(policy, from, to, block_bytes, seed)| Reading {
+        .prop_map(|(policy, from, to, block_bytes, packing, seed)| Reading {
             policy,
             from,
             to,
             block_bytes,
+            packing,
             seed,
         })
 }
@@ -182,6 +191,12 @@ fn read(objects: &[Object], reading: &Reading) -> Outcome {
     options.from_offset = reading.from;
     options.to_offset = reading.to;
     options.block_bytes = reading.block_bytes;
+    if let Some((bytes, refuses)) = reading.packing {
+        options.packing = Some(Arc::new(Boxing {
+            bytes,
+            refused: refuses.then_some(b'1'),
+        }));
+    }
     let store = Arc::new(Choppy {
         inner: backup.store.clone(),
         random: Mutex::new(fastrand::Rng::with_seed(reading.seed)),

@@ -15,10 +15,11 @@ use kafka_restore_backup::storage::memory::MemoryStore;
 use kafka_restore_backup::storage::{
     ObjectBody, ObjectMeta, ObjectVersion, RetryPolicy, StorageError, StorageErrorKind, Store,
 };
+use kafka_restore_backup::stream::packing::{Pack, Packer, Packing};
 use kafka_restore_backup::stream::{
     CpuPool, MemoryBudget, PartitionStream, StreamContext, StreamError, StreamOptions, StreamStatistics,
 };
-use record::TopicPartition;
+use record::{RecordBlock, TopicPartition};
 
 /// A record as the tests see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +75,63 @@ pub(crate) fn partition() -> TopicPartition {
 }
 
 pub(crate) static CPU: LazyLock<CpuPool> = LazyLock::new(|| CpuPool::new(2).unwrap());
+
+/// Packs records into boxes of so many bytes, and refuses values that begin with this byte.
+pub(crate) struct Boxing {
+    pub(crate) bytes: usize,
+    pub(crate) refused: Option<u8>,
+}
+
+/// What records are packed into here: themselves, without their offsets.
+#[derive(Default)]
+pub(crate) struct Boxed(pub(crate) RecordBlock);
+
+struct Boxer {
+    boxing: Arc<Boxing>,
+    current: Boxed,
+}
+
+impl Packing for Boxing {
+    fn packer(self: Arc<Self>, _bytes: usize) -> Option<Box<dyn Packer>> {
+        Some(Box::new(Boxer {
+            boxing: self,
+            current: Boxed::default(),
+        }))
+    }
+}
+
+impl Packer for Boxer {
+    fn add(&mut self, block: &RecordBlock) -> bool {
+        let first = |value: Option<&[u8]>| value.and_then(|value| value.first().copied());
+        let is_refused = |value| self.boxing.refused.is_some() && first(value) == self.boxing.refused;
+        if block.iter().any(|record| is_refused(record.value)) {
+            return false;
+        }
+        block.iter().for_each(|record| self.current.0.push(record));
+        true
+    }
+
+    fn is_full(&self) -> bool {
+        self.current.0.payload_bytes() >= self.boxing.bytes
+    }
+
+    fn finish(&mut self) -> Box<dyn Pack> {
+        let mut boxed = std::mem::take(&mut self.current);
+        boxed.0.number_from(0);
+        assert!(!boxed.0.is_empty());
+        Box::new(boxed)
+    }
+}
+
+impl Pack for Boxed {
+    fn memory_bytes(&self) -> usize {
+        self.0.memory_bytes()
+    }
+
+    fn unpack(&self) -> RecordBlock {
+        self.0.clone()
+    }
+}
 
 /// Objects of one partition.
 #[derive(Default)]
@@ -149,6 +207,8 @@ pub(crate) async fn all_given_back(context: &StreamContext) {
 pub(crate) struct Outcome {
     pub(crate) records: Vec<Record>,
     pub(crate) blocks: usize,
+    /// Records in packs that nobody had to open.
+    pub(crate) packed: usize,
     pub(crate) error: Option<StreamError>,
     pub(crate) statistics: StreamStatistics,
 }
@@ -167,12 +227,32 @@ impl Outcome {
 
 pub(crate) async fn read_all(mut stream: PartitionStream) -> Outcome {
     let mut records: Vec<Record> = Vec::new();
-    let mut blocks = 0;
+    let (mut blocks, mut packed) = (0, 0);
     let error = loop {
         match stream.next().await {
             Ok(Some(block)) => {
                 assert!(!block.is_empty());
                 blocks += 1;
+                let (length, payload_bytes, begins) = (block.len(), block.payload_bytes(), block.begins());
+                if let Some(pack) = block.pack::<Boxed>() {
+                    packed += pack.0.len();
+                    assert!(
+                        pack.0
+                            .iter()
+                            .zip(block.iter())
+                            .all(|(one, other)| one.same_content(&other))
+                    );
+                }
+                // What is told without a look at the records is true of them.
+                let records_of: &RecordBlock = &block;
+                assert_eq!(
+                    (length, payload_bytes),
+                    (records_of.len(), records_of.payload_bytes())
+                );
+                assert_eq!(
+                    begins,
+                    records_of.first().map(|first| (first.offset, first.timestamp))
+                );
                 for record in block.iter() {
                     assert!(records.last().is_none_or(|last| last.offset < record.offset));
                     records.push(Record {
@@ -194,6 +274,7 @@ pub(crate) async fn read_all(mut stream: PartitionStream) -> Outcome {
     Outcome {
         records,
         blocks,
+        packed,
         error,
         statistics,
     }

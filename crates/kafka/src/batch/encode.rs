@@ -1,7 +1,7 @@
 use record::RecordRef;
 
 use super::compress::Compressor;
-use super::crc::crc32c;
+use super::crc::RunningCrc;
 use super::encoded::{EncodedBatch, ProducerStamp};
 use super::header::{BATCH_HEADER_BYTES, BatchHeader};
 use super::{BufferPool, Compression, EncodeError, HIDDEN_DELTA, varint};
@@ -39,6 +39,7 @@ pub struct BatchEncoder {
     pool: BufferPool,
     /// What follows the header in the batch: records, or compressed records.
     output: Vec<u8>,
+    crc: RunningCrc,
     /// Room that a batch like the last one takes.
     expected: usize,
     /// Records that wait for compression.
@@ -68,6 +69,7 @@ impl BatchEncoder {
             max_bytes: max_bytes.min(i32::MAX as usize),
             pool: pool.clone(),
             output: Vec::new(),
+            crc: RunningCrc::new(),
             expected: 0,
             pending: Vec::new(),
             uncompressed: 0,
@@ -227,7 +229,7 @@ impl BatchEncoder {
             None => 0,
         };
         self.expected = records.len() + records.len() / 16 + piece;
-        let records_crc = crc32c(&records);
+        let records_crc = self.crc.finish(&records);
         let batch = EncodedBatch {
             fields: BatchHeader {
                 base_offset: 0,
@@ -256,6 +258,7 @@ impl BatchEncoder {
     /// Forgets the records of the unfinished batch.
     pub fn clear(&mut self) {
         self.output.clear();
+        self.crc.reset();
         self.pending.clear();
         self.pending.shrink_to(ROOM);
         self.uncompressed = 0;
@@ -287,6 +290,7 @@ impl BatchEncoder {
             compressor.write(&self.pending, &mut self.output)?;
             self.pending.clear();
         }
+        self.crc.follow(&self.output);
         Ok(Append::Added)
     }
 
