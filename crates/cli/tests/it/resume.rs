@@ -75,6 +75,40 @@ fn killed_while_it_appends() {
     assert_eq!(ours, expected);
 }
 
+/// Objects so large that they are encoded while they are decoded: the second run begins inside one.
+#[test]
+fn killed_in_the_middle_of_large_objects() {
+    for mode in ["map", "exact"] {
+        let topic = format!("large-objects-{mode}");
+        let shape = Shape {
+            partitions: 2,
+            records: 50_000,
+            per_object: 20_000,
+            first: 1_000,
+            gap_every: 30_000,
+            value_bytes: 300,
+        };
+        let backup = Backup::new(&topic, shape);
+        let bootstrap = broker().bootstrap();
+        consumer::create_topic(&broker().internal_bootstrap(), &topic, 2, &[]).unwrap();
+        let slowly = ["--offsets", mode, "--progress", "none", "--rate-limit", "5MB"];
+        let arguments = backup.arguments(&bootstrap, &slowly);
+        let mut run = Running::start(&backup.environment, "run.log", &arguments);
+        until("progress", || {
+            ends(broker(), &topic).iter().all(|end| *end > 8_000) || run.ended().is_some()
+        });
+        assert_eq!(run.ended(), None, "{}", run.said());
+        run.kill9();
+        let output = backup.restore(&["--offsets", mode, "--progress", "none"]);
+        crate::backups::assert_says(&output, 0, &["went on from where an earlier run ended"]);
+        let expected = match mode {
+            "map" => backup.contiguous(),
+            _ => backup.records.clone(),
+        };
+        assert_holds(broker(), &topic, &expected);
+    }
+}
+
 #[test]
 fn a_broker_that_is_killed_and_comes_back() {
     let mut broker = Broker::builder(KafkaVersion::V4_1).start().unwrap();
