@@ -2,6 +2,7 @@
 //!
 //! How many bytes before compression make a batch of the wanted size is learned from the batches made so far.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +10,6 @@ use std::time::{Duration, Instant};
 use kafka::batch::{
     Append, BatchEncoder, BufferPool, Compression, EncodeError, EncodedBatch, MAX_BATCH_UNCOMPRESSED,
 };
-
 use record::RecordBlock;
 
 use crate::cut::Piece;
@@ -175,6 +175,23 @@ impl Encoding {
     }
 }
 
+/// Appends the records of `block[range]`; full batches go to `batches`.
+pub(crate) fn append_records(
+    encoder: &mut BatchEncoder,
+    block: &RecordBlock,
+    range: Range<usize>,
+    batches: &mut Vec<EncodedBatch>,
+) -> Result<(), EncodeError> {
+    for index in range {
+        let record = block.get(index);
+        if encoder.append(record)? == Append::Full {
+            batches.extend(encoder.finish()?);
+            let _ = encoder.append(record)?;
+        }
+    }
+    Ok(())
+}
+
 /// Appends all of `pieces`; full batches go to `batches`.
 fn encode_into(
     encoder: &mut BatchEncoder,
@@ -189,14 +206,7 @@ fn encode_into(
     for piece in pieces {
         match piece {
             Piece::Records(block, range) => {
-                let block: &RecordBlock = block;
-                for index in range.clone() {
-                    let record = block.get(index);
-                    if encoder.append(record)? == Append::Full {
-                        batches.extend(encoder.finish()?);
-                        let _ = encoder.append(record)?;
-                    }
-                }
+                append_records(encoder, block, range.clone(), batches)?;
             }
             Piece::Filler { first, count } => {
                 for offset in *first..first + count {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backup::stream::packing::{Pack, Packer, Packing};
-use kafka::batch::{Append, BatchEncoder, Compression, EncodeError, EncodedBatch};
+use kafka::batch::{BatchEncoder, Compression, EncodeError, EncodedBatch};
 use record::RecordBlock;
 
 use crate::cut::RECORD_OVERHEAD;
-use crate::encode::Encoding;
+use crate::encode::{Encoding, append_records};
 
 /// The batches of one pack, usually one.
 pub(crate) struct Batches {
@@ -80,20 +80,16 @@ impl BatchPacker {
         }
     }
 
+    /// Adds to the batches, or leaves it where one of them could not be made.
     fn encode(&mut self, block: &RecordBlock) -> Result<(), EncodeError> {
+        let Ok(batches) = &mut self.encoded else {
+            return Ok(());
+        };
         let (_, encoder) = match &mut self.encoder {
             Some(encoder) => encoder,
             none => none.insert(self.encoding.take_encoder()?),
         };
-        for record in block.iter() {
-            if encoder.append(record)? == Append::Full {
-                if let Ok(batches) = &mut self.encoded {
-                    batches.extend(encoder.finish()?);
-                }
-                let _ = encoder.append(record)?;
-            }
-        }
-        Ok(())
+        append_records(encoder, block, 0..block.len(), batches)
     }
 
     /// Ends the last batch.
@@ -122,9 +118,7 @@ impl Packer for BatchPacker {
         if added > largest && (0..block.len()).any(is_large) {
             return false;
         }
-        if self.encoded.is_ok()
-            && let Err(error) = self.encode(block)
-        {
+        if let Err(error) = self.encode(block) {
             self.encoded = Err(error);
         }
         self.bytes += added;
@@ -154,6 +148,12 @@ mod tests {
 
     use super::*;
 
+    /// Aims at batches of 2 000 bytes.
+    fn encoding(codec: Compression, limit: usize) -> Arc<Encoding> {
+        let encoding = Encoding::new(codec, false, 2_000, limit, &BufferPool::new(), &Arc::default());
+        Arc::new(encoding)
+    }
+
     fn block(first: i64, values: &[Vec<u8>]) -> RecordBlock {
         let mut block = RecordBlock::new();
         for (offset, value) in (first..).zip(values) {
@@ -176,8 +176,8 @@ mod tests {
             codec in prop::sample::select(vec![Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4]),
         ) {
             let limit = 4_000;
-            let encoding = Encoding::new(codec, false, 2_000, limit, &BufferPool::new(), &Arc::default());
-            let mut packer = Arc::new(encoding).packer(2_000).unwrap();
+            let encoding = encoding(codec, limit);
+            let mut packer = encoding.packer(2_000).unwrap();
             let (mut given, mut packed) = (RecordBlock::new(), RecordBlock::new());
             let mut packs = Vec::new();
             for (number, values) in values.chunks(at_once).enumerate() {
@@ -205,15 +205,7 @@ mod tests {
 
     #[test]
     fn a_record_that_might_need_a_larger_batch_is_not_taken_and_neither_is_what_comes_with_it() {
-        let encoding = Encoding::new(
-            Compression::None,
-            false,
-            2_000,
-            2_000,
-            &BufferPool::new(),
-            &Arc::default(),
-        );
-        let encoding = Arc::new(encoding);
+        let encoding = encoding(Compression::None, 2_000);
         assert!(Arc::clone(&encoding).packer(1_999).is_none());
         let mut packer = encoding.packer(2_000).unwrap();
         assert!(packer.add(&block(0, &[vec![1; 10], vec![2; 20]])));
@@ -224,14 +216,7 @@ mod tests {
 
     #[test]
     fn encoders_of_megabytes_do_not_wait_with_their_objects() {
-        let encoding = Encoding::new(
-            Compression::Zstd,
-            false,
-            2_000,
-            2_000,
-            &BufferPool::new(),
-            &Arc::default(),
-        );
-        assert!(Arc::new(encoding).packer(1 << 20).is_none());
+        let encoding = encoding(Compression::Zstd, 2_000);
+        assert!(encoding.packer(1 << 20).is_none());
     }
 }

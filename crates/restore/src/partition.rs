@@ -206,10 +206,7 @@ async fn read(
         let (mut objects, mut stored_bytes) = (0, 0);
         loop {
             if let Some((block, index)) = rest.take().filter(|(block, index)| *index < block.len()) {
-                let first = match index {
-                    0 => block.begins().map_or(expected, |(offset, _)| offset),
-                    _ => block.get(index).offset,
-                };
+                let first = block.offset(index);
                 if task.exact && first < log_end {
                     return Err(RestoreError::Foreign {
                         partition: task.target.clone(),

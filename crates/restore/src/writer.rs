@@ -177,17 +177,13 @@ impl<'a> Writer<'a> {
 
     /// Raises the topic's limit so that the record of `error` fits, if that is what is wrong with it.
     async fn make_room(&mut self, error: EncodeError) -> Result<(), RestoreError> {
-        let failed = |error: EncodeError| RestoreError::Encode {
-            partition: self.task.target.clone(),
-            error,
-        };
         let EncodeError::RecordTooLarge { size, limit, .. } = error else {
-            return Err(failed(error));
+            return Err(self.unencodable(error));
         };
         // Rounded up: where one record is large, others are a little larger.
         let needed = size.max(limit + 1).checked_next_power_of_two();
         let Some(needed) = needed.filter(|needed| *needed <= LARGEST_BATCH) else {
-            return Err(failed(error));
+            return Err(self.unencodable(error));
         };
         match self
             .task
@@ -207,9 +203,16 @@ impl<'a> Writer<'a> {
             Err(refused) if refused.is_retriable() => Err(refused),
             Err(refused) => {
                 tracing::info!(%refused, "max.message.bytes cannot be raised");
-                Err(failed(error))
+                Err(self.unencodable(error))
             }
-            Ok(_) => Err(failed(error)),
+            Ok(_) => Err(self.unencodable(error)),
+        }
+    }
+
+    fn unencodable(&self, error: EncodeError) -> RestoreError {
+        RestoreError::Encode {
+            partition: self.task.target.clone(),
+            error,
         }
     }
 
@@ -242,10 +245,7 @@ impl<'a> Writer<'a> {
                 "a block came without its batches".to_owned(),
             ));
         };
-        let batches = pack.get().map_err(|error| RestoreError::Encode {
-            partition: self.task.target.clone(),
-            error,
-        })?;
+        let batches = pack.get().map_err(|error| self.unencodable(error))?;
         let records = block.len() as i64;
         let pending = Pending {
             target_end: self.position + records,
@@ -413,10 +413,7 @@ impl<'a> Writer<'a> {
         let missing = self.task.segments.shrink(self.shared).await?;
         self.report.notes.extend(missing);
         self.is_rolling = true;
-        let filler = exact::segment_filler().map_err(|error| RestoreError::Encode {
-            partition: self.task.target.clone(),
-            error,
-        })?;
+        let filler = exact::segment_filler().map_err(|error| self.unencodable(error))?;
         self.append(filler).await?;
         self.position += 1;
         self.producer.flush().await?;

@@ -150,6 +150,17 @@ impl StreamBlock {
             .map_or_else(of_records, |packed| packed.payload_bytes)
     }
 
+    /// The offset of the record at `index`, from 0.
+    ///
+    /// # Panics
+    /// Where there is no such record, unless they are packed.
+    pub fn offset(&self, index: usize) -> i64 {
+        match &self.packed {
+            Some(packed) => packed.first_offset + index as i64,
+            None => self.get(index).offset,
+        }
+    }
+
     /// Offset and timestamp of the first record, if there is one.
     pub fn begins(&self) -> Option<(i64, i64)> {
         match &self.packed {

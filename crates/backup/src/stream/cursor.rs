@@ -55,12 +55,9 @@ impl Cursor {
     }
 
     /// Takes a block to hand.
-    pub(super) fn load(&mut self, mut block: StreamBlock, facts: Facts) {
+    pub(super) fn load(&mut self, block: StreamBlock, facts: Facts) {
         let late_end = match self.high {
-            Some(high) if facts.first <= high => {
-                block.unpack();
-                first_above(&block, 0, high)
-            }
+            Some(high) if facts.first <= high => first_above(&block, 0, high),
             _ => 0,
         };
         self.first = Some(self.first.map_or(facts.first, |first| first.min(facts.first)));
@@ -91,24 +88,13 @@ impl Cursor {
 impl Loaded {
     /// The offset of the next record.
     pub(super) fn offset(&self) -> Option<i64> {
-        match self.position {
-            // Blocks are in order.
-            0 => Some(self.facts.first),
-            position => (position < self.block.len()).then(|| self.block.get(position).offset),
-        }
+        (self.position < self.block.len()).then(|| self.block.offset(self.position))
     }
 
     /// Moves behind all records below `offset`; gives their number.
     pub(super) fn skip_below(&mut self, offset: i64) -> usize {
-        if self.offset().is_none_or(|next| next >= offset) {
-            return 0;
-        }
         let position = match offset.checked_sub(1) {
-            Some(below) if self.facts.last <= below => self.block.len(),
-            Some(below) => {
-                self.block.unpack();
-                first_above(&self.block, self.position, below)
-            }
+            Some(below) => first_above(&self.block, self.position, below),
             None => self.position,
         };
         position - std::mem::replace(&mut self.position, position)
@@ -120,7 +106,7 @@ pub(super) fn first_above(block: &StreamBlock, start: usize, offset: i64) -> usi
     let (mut low, mut high) = (start, block.len());
     while low < high {
         let middle = low + (high - low) / 2;
-        if block.get(middle).offset <= offset {
+        if block.offset(middle) <= offset {
             low = middle + 1;
         } else {
             high = middle;

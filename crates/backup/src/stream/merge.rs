@@ -263,8 +263,10 @@ impl PartitionStream {
                 .and_then(|cursor| cursor.loaded.as_mut())
         {
             loaded.block.unpack();
-            // The next objects would be packed for nothing as well.
-            self.options.packing = None;
+            if loaded.position == 0 {
+                // Others stand between its records: the next objects would be packed for nothing as well.
+                self.options.packing = None;
+            }
         }
         self.heap.pop();
         if passes {

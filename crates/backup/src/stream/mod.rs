@@ -6,7 +6,8 @@
 //!
 //! - [`cpu`]: threads for CPU work. [`budget`]: who may have how much memory, without deadlock.
 //! - `object`: one object as a source of blocks. `fetch`: one range of it. `requests`: how many at once. `visit`: bytes
-//!   into a block, on the CPU threads. [`packing`]: or into what the consumer makes of it. `seekable`: Parquet's way. `recognition`: one that is read again.
+//!   into a block, on the CPU threads. [`packing`]: or into what the consumer makes of it. `seekable`: Parquet's way.
+//!   `recognition`: one that is read again.
 //! - `alone`: objects that belong to no one partition. `chosen`: records that were read and put in order before.
 //! - `merge`: the stream itself. `members`: who takes part in it. `cursor`: one of them. `resolve`: several records
 //!   at one offset. `start`: where to begin in the middle.
